@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/steps.h"
+
+G_BEGIN_DECLS
+
+/*
+ * Failpoints: WK_FAILPOINT=name[:n]=action[,...] makes the n-th passage (1 = first) of a named step
+ *   kill         die by SIGKILL just before the step
+ *   stop         SIGSTOP itself just before the step (a test acts, then sends SIGCONT)
+ *   error:ENAME  fail the step without doing it, as if the system had said ENAME
+ *   sleep:MS     wait before the step
+ * Only in builds with --enable-failpoints; elsewhere the variable is refused.
+ */
+
+/* Reads @spec (the variable's value; NULL: none). Call once, before any thread starts.
+ * Returns: FALSE with WK_ERROR_INVALID for a name or action that does not exist. */
+gboolean wk_failpoint_init(const char *spec, GError **error);
+
+/* Any thread. Returns: FALSE with the error to report, when @step is to fail now. */
+gboolean wk_failpoint_pass(WkStep step, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "base/json.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/names.h"
+
+#include <string.h>
+
+#define DEPTH_MAX 64
+
+/* json-glib parses by recursion without a limit of its own. */
+static gboolean
+too_deep(const char *text, gsize length)
+{
+    gboolean in_string = FALSE;
+    guint depth        = 0;
+
+    for (gsize i = 0; i < length; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && (text[i] == '[' || text[i] == '{') && ++depth > DEPTH_MAX)
+            return TRUE;
+        else if (!in_string && (text[i] == ']' || text[i] == '}') && depth > 0)
+            depth--;
+    }
+    return FALSE;
+}
+
+JsonObject *
+wk_json_parse(const char *text, gssize length, gsize max_bytes, GError **error)
+{
+    g_autoptr(JsonParser) parser = json_parser_new_immutable();
+    g_autoptr(GError) local      = NULL;
+    JsonNode *root;
+
+    if (length < 0)
+        length = (gssize)strlen(text);
+    if ((gsize)length > max_bytes) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL,
+                     "JSON text of %" G_GSSIZE_FORMAT " bytes is over the limit of %" G_GSIZE_FORMAT,
+                     length, max_bytes);
+        return NULL;
+    }
+    if (too_deep(text, (gsize)length)) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "JSON is nested deeper than %d", DEPTH_MAX);
+        return NULL;
+    }
+    if (!json_parser_load_from_data(parser, text, length, &local)) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "not valid JSON: %s", local->message);
+        return NULL;
+    }
+    root = json_parser_get_root(parser);
+    if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "expected a JSON object");
+        return NULL;
+    }
+    return json_object_ref(json_node_get_object(root));
+}
+
+/* Returns: the value node of @member, or NULL: absent or null, or wrong with @error set. */
+static JsonNode *
+value_node(JsonObject *object, const char *member, GType type, const char *expected, GError **error)
+{
+    JsonNode *node = json_object_get_member(object, member);
+
+    if (node == NULL || JSON_NODE_HOLDS_NULL(node))
+        return NULL;
+    if (JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == type)
+        return node;
+    wk_error_set(error, WK_ERROR_INVALID, NULL, "'%s': expected %s, got %s", member, expected,
+                 json_node_type_name(node));
+    return NULL;
+}
+
+gboolean
+wk_json_opt_string(JsonObject *object, const char *member, const char **value, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    JsonNode *node          = value_node(object, member, G_TYPE_STRING, "a string", &local);
+
+    if (local != NULL) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    if (node != NULL)
+        *value = json_node_get_string(node);
+    return TRUE;
+}
+
+gboolean
+wk_json_need_string(JsonObject *object, const char *member, const char **value, GError **error)
+{
+    const char *text = NULL;
+
+    if (!wk_json_opt_string(object, member, &text, error))
+        return FALSE;
+    if (text == NULL || *text == '\0') {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "'%s': a string is needed", member);
+        return FALSE;
+    }
+    *value = text;
+    return TRUE;
+}
+
+gboolean
+wk_json_opt_int(JsonObject *object, const char *member, gint64 min, gint64 max, gint64 *value,
+                GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    JsonNode *node          = value_node(object, member, G_TYPE_INT64, "a whole number", &local);
+    gint64 number;
+
+    if (local != NULL) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    if (node == NULL)
+        return TRUE;
+    number = json_node_get_int(node);
+    if (number < min || number > max) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL,
+                     "'%s': %" G_GINT64_FORMAT " is not between %" G_GINT64_FORMAT
+                     " and %" G_GINT64_FORMAT,
+                     member, number, min, max);
+        return FALSE;
+    }
+    *value = number;
+    return TRUE;
+}
+
+gboolean
+wk_json_opt_bool(JsonObject *object, const char *member, gboolean *value, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    JsonNode *node          = value_node(object, member, G_TYPE_BOOLEAN, "true or false", &local);
+
+    if (local != NULL) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    if (node != NULL)
+        *value = json_node_get_boolean(node);
+    return TRUE;
+}
+
+gboolean
+wk_json_only(JsonObject *object, const char *const *known, GError **error)
+{
+    JsonObjectIter iter;
+    const char *member;
+
+    json_object_iter_init(&iter, object);
+    while (json_object_iter_next(&iter, &member, NULL)) {
+        g_autofree char *shown = NULL;
+
+        if (g_strv_contains(known, member))
+            continue;
+        shown = wk_name_printable(member);
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "member '%s' is not known", shown);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static JsonNode *
+node_of(JsonObject *object, const char *member)
+{
+    return object != NULL ? json_object_get_member(object, member) : NULL;
+}
+
+const char *
+wk_json_get_string(JsonObject *object, const char *member)
+{
+    JsonNode *node = node_of(object, member);
+
+    if (node == NULL || !JSON_NODE_HOLDS_VALUE(node)
+        || json_node_get_value_type(node) != G_TYPE_STRING)
+        return NULL;
+    return json_node_get_string(node);
+}
+
+gint64
+wk_json_get_int(JsonObject *object, const char *member, gint64 fallback)
+{
+    JsonNode *node = node_of(object, member);
+
+    if (node == NULL || !JSON_NODE_HOLDS_VALUE(node))
+        return fallback;
+    return json_node_get_value_type(node) == G_TYPE_INT64 ? json_node_get_int(node) : fallback;
+}
+
+JsonObject *
+wk_json_get_object(JsonObject *object, const char *member)
+{
+    JsonNode *node = node_of(object, member);
+
+    return node != NULL && JSON_NODE_HOLDS_OBJECT(node) ? json_node_get_object(node) : NULL;
+}
+
+JsonArray *
+wk_json_get_array(JsonObject *object, const char *member)
+{
+    JsonNode *node = node_of(object, member);
+
+    return node != NULL && JSON_NODE_HOLDS_ARRAY(node) ? json_node_get_array(node) : NULL;
+}
+
+void
+wk_json_set_string(JsonObject *object, const char *member, const char *value)
+{
+    if (value != NULL && *value != '\0')
+        json_object_set_string_member(object, member, value);
+}
+
+void
+wk_json_set_int(JsonObject *object, const char *member, gint64 value)
+{
+    json_object_set_int_member(object, member, value);
+}
+
+void
+wk_json_set_time(JsonObject *object, const char *member, gint64 real_us)
+{
+    g_autofree char *text = NULL;
+
+    if (real_us <= 0)
+        return;
+    text = wk_clock_format(real_us);
+    json_object_set_string_member(object, member, text);
+}
+
+char *
+wk_json_to_text(JsonObject *object)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+
+    json_node_set_object(node, object);
+    return json_to_string(node, FALSE);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "model/operation.h"
+#include "model/record.h"
+
+G_BEGIN_DECLS
+
+/*
+ * The ledger: SQLite, WAL, synchronous=FULL. Every write is one transaction and durable when the
+ * call returns TRUE. Any thread; calls block for an fsync and are serialised.
+ *
+ * Errors: WK_ERROR_CONFLICT when the row is not in the state that the caller left it in;
+ * WK_ERROR_UNAVAILABLE when busy; WK_ERROR_CORRUPT for a damaged file, a foreign file or a newer
+ * schema (refused, not touched); WK_ERROR_FAILED with reason "NoSpace"/"IOError" otherwise.
+ */
+typedef struct _WkLedger WkLedger;
+
+/* Opens (or makes, 0600) @path and upgrades its schema. A second agent on the same ledger gets
+ * WK_ERROR_UNAVAILABLE, reason "LedgerLocked": it is locked for the life of this object (flock on
+ * "<path>.lock"). The machine id (/etc/machine-id; absent: not checked) is noted at the first
+ * open; another one later is WK_ERROR_REFUSED, reason "OtherMachine".
+ * Returns: (transfer full). */
+WkLedger *wk_ledger_open(const char *path, GError **error);
+WkLedger *wk_ledger_ref(WkLedger *self);
+void wk_ledger_unref(WkLedger *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkLedger, wk_ledger_unref)
+
+/* Returns: (transfer full): the guest's row, or NULL without @error when there is none. */
+WkRecord *wk_ledger_get(WkLedger *self, const char *source, const char *uuid, GError **error);
+
+/* Returns: (transfer full) (element-type WkRecord): all rows. */
+GPtrArray *wk_ledger_list(WkLedger *self, GError **error);
+
+/* Writes @record in one transaction, provided that the row is in state @from now (no row counts as
+ * WK_LEDGER_NONE) and, where @from is not NONE, has the op it was read with: @from_op. */
+gboolean wk_ledger_commit(WkLedger *self, const WkRecord *record, WkLedgerState from,
+                          const char *from_op, GError **error);
+
+/* Removes the row of a guest in state none. */
+gboolean wk_ledger_forget(WkLedger *self, const char *source, const char *uuid, GError **error);
+
+/* Operations: put inserts or replaces by id. */
+gboolean wk_ledger_put_operation(WkLedger *self, const WkOperation *operation, GError **error);
+/* Returns: (transfer full) (element-type WkOperation): those not final, oldest first. */
+GPtrArray *wk_ledger_open_operations(WkLedger *self, GError **error);
+/* Returns: (transfer full) (element-type WkOperation): newest first, at most @limit; @guest NULL:
+ * of all guests. */
+GPtrArray *wk_ledger_history(WkLedger *self, const char *guest, guint limit, GError **error);
+/* Drops final operations that finished before @before_us. */
+gboolean wk_ledger_trim(WkLedger *self, gint64 before_us, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "model/facts.h"
+#include "model/record.h"
+
+G_BEGIN_DECLS
+
+/*
+ * W of docs/ledger.md: how a guest's disks looked. Per writable disk with a path (NVRAM and TPM
+ * state count): regular files by dev, inode, size and mtime; folders by their newest file; block
+ * devices by st_rdev only, marked partial. Blocking, any worker. ctime is never looked at (F17).
+ */
+
+/* fsync of every writable disk file (block devices too). */
+gboolean wk_witness_sync_disks(const WkFacts *facts, GError **error);
+
+/* Returns: (transfer full) (element-type WkWitness): W as it is now. */
+GPtrArray *wk_witness_take(const WkFacts *facts, GError **error);
+
+/* TRUE when every witness of @recorded still looks the same. FALSE without @error: something
+ * differs, @what (transfer full) names it for people; FALSE with @error: it could not be told. */
+gboolean wk_witness_same(GPtrArray *recorded, char **what, GError **error);
+
+/* Before W is recorded: TRUE when no writable disk was modified after @image_mtime_ns. */
+gboolean wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what,
+                              GError **error);
+
+G_END_DECLS
