@@ -16,7 +16,7 @@ static gboolean
 too_deep(const char *text, gsize length)
 {
     gboolean in_string = FALSE;
-    guint depth        = 0;
+    guint depth = 0;
 
     for (gsize i = 0; i < length; i++) {
         if (in_string && text[i] == '\\')
@@ -35,14 +35,15 @@ JsonObject *
 wk_json_parse(const char *text, gssize length, gsize max_bytes, GError **error)
 {
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
-    g_autoptr(GError) local      = NULL;
+    g_autoptr(GError) local = NULL;
     JsonNode *root;
 
     if (length < 0)
         length = (gssize)strlen(text);
     if ((gsize)length > max_bytes) {
         wk_error_set(error, WK_ERROR_INVALID, NULL,
-                     "JSON text of %" G_GSSIZE_FORMAT " bytes is over the limit of %" G_GSIZE_FORMAT,
+                     "JSON text of %" G_GSSIZE_FORMAT
+                     " bytes is over the limit of %" G_GSIZE_FORMAT,
                      length, max_bytes);
         return NULL;
     }
@@ -81,7 +82,7 @@ gboolean
 wk_json_opt_string(JsonObject *object, const char *member, const char **value, GError **error)
 {
     g_autoptr(GError) local = NULL;
-    JsonNode *node          = value_node(object, member, G_TYPE_STRING, "a string", &local);
+    JsonNode *node = value_node(object, member, G_TYPE_STRING, "a string", &local);
 
     if (local != NULL) {
         g_propagate_error(error, g_steal_pointer(&local));
@@ -112,7 +113,7 @@ wk_json_opt_int(JsonObject *object, const char *member, gint64 min, gint64 max, 
                 GError **error)
 {
     g_autoptr(GError) local = NULL;
-    JsonNode *node          = value_node(object, member, G_TYPE_INT64, "a whole number", &local);
+    JsonNode *node = value_node(object, member, G_TYPE_INT64, "a whole number", &local);
     gint64 number;
 
     if (local != NULL) {
@@ -137,7 +138,7 @@ gboolean
 wk_json_opt_bool(JsonObject *object, const char *member, gboolean *value, GError **error)
 {
     g_autoptr(GError) local = NULL;
-    JsonNode *node          = value_node(object, member, G_TYPE_BOOLEAN, "true or false", &local);
+    JsonNode *node = value_node(object, member, G_TYPE_BOOLEAN, "true or false", &local);
 
     if (local != NULL) {
         g_propagate_error(error, g_steal_pointer(&local));
