@@ -165,8 +165,8 @@ static void
 fill_some(void)
 {
     for (int i = 0; i < FILL_PER_ROUND && to_fill > 0; i++) {
-        uint64_t *block
-            = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint64_t *block =
+            mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (block == MAP_FAILED) {
             to_fill = 0;

@@ -54,11 +54,11 @@ prepare_request(CURL *curl, const char *method, const char *url, const char *bod
 int
 lab_http(const char *method, const char *path, const char *body, char **answer, GError **error)
 {
-    g_autofree char *url       = g_strdup_printf("http://localhost%s", path);
-    g_autoptr(GString) taken   = g_string_new(NULL);
+    g_autofree char *url = g_strdup_printf("http://localhost%s", path);
+    g_autoptr(GString) taken = g_string_new(NULL);
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    CURL *curl                 = curl_easy_init();
-    long status                = -1;
+    CURL *curl = curl_easy_init();
+    long status = -1;
     CURLcode code;
 
     prepare_request(curl, method, url, body, taken);
@@ -100,9 +100,9 @@ gboolean
 lab_agent_start(const LabAgentOptions *options, GError **error)
 {
     static const char *const usual_args[] = { "--no-kube", NULL };
-    static const LabAgentOptions usual    = { 0 };
-    g_autofree char *program              = NULL;
-    g_autoptr(GPtrArray) argv             = g_ptr_array_new();
+    static const LabAgentOptions usual = { 0 };
+    g_autofree char *program = NULL;
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
     const char *const *args;
 
     if (options == NULL)
@@ -146,7 +146,7 @@ lab_agent_restart(const LabAgentOptions *options, GError **error)
 gboolean
 lab_ctlv(LabOutput *output, const char *const *words, guint timeout_ms, GError **error)
 {
-    g_autofree char *program  = find_program("wukongctl", error);
+    g_autofree char *program = find_program("wukongctl", error);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
 
     if (program == NULL)

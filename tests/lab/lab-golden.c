@@ -69,9 +69,9 @@ checksum_file(GChecksum *sum, const char *path, GError **error)
 static char *
 golden_key(const LabGuestOptions *options, GError **error)
 {
-    g_autofree char *xml       = lab_guest_xml(GOLDEN, options);
-    g_autoptr(GChecksum) sum   = g_checksum_new(G_CHECKSUM_SHA256);
-    virConnectPtr connection   = lab_own_connection(error);
+    g_autofree char *xml = lab_guest_xml(GOLDEN, options);
+    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+    virConnectPtr connection = lab_own_connection(error);
     unsigned long versions[2];
 
     if (connection == NULL || !checksum_file(sum, LAB_KERNEL, error)
@@ -97,7 +97,7 @@ set_errno_error(GError **error, const char *path)
 static gboolean
 copy_image(const char *from, const char *to, GError **error)
 {
-    int in  = open(from, O_RDONLY | O_CLOEXEC);
+    int in = open(from, O_RDONLY | O_CLOEXEC);
     int out = open(to, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     ssize_t n;
 
@@ -136,11 +136,11 @@ rename_xml(const char *xml, const char *name)
 static gboolean
 rewrite_data(ImageHeader *header, char *data, const char *name, GError **error)
 {
-    gsize old_length        = strlen(data) + 1;
-    gsize cookie_at         = header->cookie_offset != 0 ? header->cookie_offset : old_length;
+    gsize old_length = strlen(data) + 1;
+    gsize cookie_at = header->cookie_offset != 0 ? header->cookie_offset : old_length;
     g_autofree char *cookie = g_strdup(cookie_at < header->data_length ? data + cookie_at : "");
-    g_autofree char *xml    = rename_xml(data, name);
-    gsize length            = strlen(xml) + 1;
+    g_autofree char *xml = rename_xml(data, name);
+    gsize length = strlen(xml) + 1;
 
     if (length + strlen(cookie) + 1 > header->data_length) {
         g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "no room for the XML of %s in the image",
@@ -182,8 +182,8 @@ rewrite_image(int fd, const char *path, const char *name, GError **error)
 static gboolean
 make_golden(const LabGuestOptions *options, const char *image, GError **error)
 {
-    LabGuestOptions plain       = { .memory_mib = options->memory_mib, .disk = options->disk };
-    g_autofree char *part       = g_strdup_printf("%s.part", image);
+    LabGuestOptions plain = { .memory_mib = options->memory_mib, .disk = options->disk };
+    g_autofree char *part = g_strdup_printf("%s.part", image);
     g_autoptr(virDomain) domain = NULL;
 
     if (!lab_guest_define(GOLDEN, &plain, error) || !lab_guest_create(GOLDEN, error)
@@ -222,10 +222,10 @@ static char *
 find_golden(const LabGuestOptions *options, GError **error)
 {
     g_autofree char *folder = lab_cache_dir("golden", error);
-    g_autofree char *key    = folder != NULL ? golden_key(options, error) : NULL;
-    g_autofree char *image  = key != NULL ? g_build_filename(folder, key, NULL) : NULL;
-    g_autofree char *lock   = key != NULL ? g_build_filename(folder, ".lock", NULL) : NULL;
-    gboolean ok             = image != NULL;
+    g_autofree char *key = folder != NULL ? golden_key(options, error) : NULL;
+    g_autofree char *image = key != NULL ? g_build_filename(folder, key, NULL) : NULL;
+    g_autofree char *lock = key != NULL ? g_build_filename(folder, ".lock", NULL) : NULL;
+    gboolean ok = image != NULL;
     int fd;
 
     if (!ok)
@@ -262,7 +262,7 @@ gboolean
 lab_golden_wake(const char *name, const LabGuestOptions *options, GError **error)
 {
     g_autofree char *golden = find_golden(options, error);
-    g_autofree char *copy   = g_strdup_printf(LAB_GUESTS_DIR "/%s/golden.save", name);
+    g_autofree char *copy = g_strdup_printf(LAB_GUESTS_DIR "/%s/golden.save", name);
     gboolean ok;
     int fd;
 

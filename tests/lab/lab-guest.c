@@ -11,39 +11,39 @@
 #define FILL_MS    300000
 
 /* All paths are the same in each lab-run: golden images are shared between them. */
-static const char guest_xml[]
-    = "<domain type='qemu'>\n"
-      "  <name>%s</name>\n"
-      "  <uuid>%s</uuid>\n"
-      "  <memory unit='MiB'>%u</memory>\n"
-      "  <vcpu>1</vcpu>\n"
-      "  <os>\n"
-      "    <type arch='x86_64' machine='q35'>hvm</type>\n"
-      "    <kernel>" LAB_KERNEL "</kernel>\n"
-      "    <initrd>" LAB_INITRAMFS "</initrd>\n"
-      "    <cmdline>console=ttyS0 quiet</cmdline>\n"
-      "  </os>\n"
-      "  <features><acpi/><apic/></features>\n"
-      "  <cpu mode='custom' match='exact'><model fallback='forbid'>qemu64</model></cpu>\n"
-      "  <clock offset='utc'/>\n"
-      "  <on_poweroff>destroy</on_poweroff>\n"
-      "  <on_reboot>restart</on_reboot>\n"
-      "  <on_crash>destroy</on_crash>\n"
-      "  <devices>\n"
-      "    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
-      "%s"
-      "    <controller type='usb' model='none'/>\n"
-      "    <serial type='file'>\n"
-      "      <source path='" LAB_GUESTS_DIR "/%s/serial.log' append='on'/>\n"
-      "      <target port='0'/>\n"
-      "    </serial>\n"
-      "    <serial type='unix'>\n"
-      "      <source mode='bind' path='" LAB_RUN_DIR "/%s.commands'/>\n"
-      "      <target port='1'/>\n"
-      "    </serial>\n"
-      "    <memballoon model='none'/>\n"
-      "  </devices>\n"
-      "</domain>\n";
+static const char guest_xml[] =
+    "<domain type='qemu'>\n"
+    "  <name>%s</name>\n"
+    "  <uuid>%s</uuid>\n"
+    "  <memory unit='MiB'>%u</memory>\n"
+    "  <vcpu>1</vcpu>\n"
+    "  <os>\n"
+    "    <type arch='x86_64' machine='q35'>hvm</type>\n"
+    "    <kernel>" LAB_KERNEL "</kernel>\n"
+    "    <initrd>" LAB_INITRAMFS "</initrd>\n"
+    "    <cmdline>console=ttyS0 quiet</cmdline>\n"
+    "  </os>\n"
+    "  <features><acpi/><apic/></features>\n"
+    "  <cpu mode='custom' match='exact'><model fallback='forbid'>qemu64</model></cpu>\n"
+    "  <clock offset='utc'/>\n"
+    "  <on_poweroff>destroy</on_poweroff>\n"
+    "  <on_reboot>restart</on_reboot>\n"
+    "  <on_crash>destroy</on_crash>\n"
+    "  <devices>\n"
+    "    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
+    "%s"
+    "    <controller type='usb' model='none'/>\n"
+    "    <serial type='file'>\n"
+    "      <source path='" LAB_GUESTS_DIR "/%s/serial.log' append='on'/>\n"
+    "      <target port='0'/>\n"
+    "    </serial>\n"
+    "    <serial type='unix'>\n"
+    "      <source mode='bind' path='" LAB_RUN_DIR "/%s.commands'/>\n"
+    "      <target port='1'/>\n"
+    "    </serial>\n"
+    "    <memballoon model='none'/>\n"
+    "  </devices>\n"
+    "</domain>\n";
 
 char *
 lab_guest_disk_path(const char *name)
@@ -76,10 +76,10 @@ lab_guest_xml(const char *name, const LabGuestOptions *options)
                                "    </disk>\n",
                                path);
     }
-    return g_strdup_printf(
-        guest_xml, name, uuid,
-        options != NULL && options->memory_mib != 0 ? options->memory_mib : LAB_GUEST_MIB, disk,
-        name, name);
+    return g_strdup_printf(guest_xml, name, uuid,
+                           options != NULL && options->memory_mib != 0 ? options->memory_mib
+                                                                       : LAB_GUEST_MIB,
+                           disk, name, name);
 }
 
 static gboolean
@@ -100,7 +100,7 @@ gboolean
 lab_guest_prepare(const char *name, const LabGuestOptions *options, GError **error)
 {
     g_autofree char *serial = lab_guest_serial_path(name);
-    g_autofree char *disk   = lab_guest_disk_path(name);
+    g_autofree char *disk = lab_guest_disk_path(name);
     g_autofree char *folder = g_path_get_dirname(serial);
 
     if (g_mkdir_with_parents(folder, 0755) != 0) {
@@ -115,7 +115,7 @@ lab_guest_prepare(const char *name, const LabGuestOptions *options, GError **err
 static gboolean
 define(const char *xml, GError **error)
 {
-    virConnectPtr connection    = lab_own_connection(error);
+    virConnectPtr connection = lab_own_connection(error);
     g_autoptr(virDomain) domain = NULL;
 
     if (connection == NULL)
@@ -152,8 +152,8 @@ lab_guest_create(const char *name, GError **error)
 static gboolean
 boot_transient(const char *name, const LabGuestOptions *options, GError **error)
 {
-    g_autofree char *xml        = lab_guest_xml(name, options);
-    virConnectPtr connection    = lab_own_connection(error);
+    g_autofree char *xml = lab_guest_xml(name, options);
+    virConnectPtr connection = lab_own_connection(error);
     g_autoptr(virDomain) domain = NULL;
 
     if (connection == NULL)
@@ -186,10 +186,10 @@ says_it_all(gpointer data)
 static gboolean
 settle(const char *name, guint fill_mib, GError **error)
 {
-    g_autofree char *nonce  = lab_guest_command(name, "nonce", LAB_WAIT_MS, error);
-    g_autofree char *fill   = g_strdup_printf("fill %u", fill_mib);
+    g_autofree char *nonce = lab_guest_command(name, "nonce", LAB_WAIT_MS, error);
+    g_autofree char *fill = g_strdup_printf("fill %u", fill_mib);
     g_autofree char *answer = NULL;
-    GuestWait wait          = { .name = name, .nonce = nonce, .filled = fill_mib };
+    GuestWait wait = { .name = name, .nonce = nonce, .filled = fill_mib };
 
     if (nonce == NULL)
         return FALSE;

@@ -24,9 +24,9 @@ static const char *const node_programs[] = { "libvirt", "qemu-system-", "virtlog
 static gboolean
 is_of_node(const char *pid)
 {
-    g_autofree char *link   = g_strdup_printf("/proc/%s/exe", pid);
+    g_autofree char *link = g_strdup_printf("/proc/%s/exe", pid);
     g_autofree char *target = g_file_read_link(link, NULL);
-    g_autofree char *name   = target != NULL ? g_path_get_basename(target) : NULL;
+    g_autofree char *name = target != NULL ? g_path_get_basename(target) : NULL;
 
     for (gsize i = 0; name != NULL && i < G_N_ELEMENTS(node_programs); i++)
         if (g_str_has_prefix(name, node_programs[i]))
@@ -38,7 +38,7 @@ static gboolean
 kill_all(gpointer data G_GNUC_UNUSED)
 {
     g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
-    gboolean none       = dir != NULL;
+    gboolean none = dir != NULL;
     const char *name;
 
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
@@ -54,8 +54,8 @@ gboolean
 lab_node_crash(GError **error)
 {
     /* only from inside: elsewhere these would be somebody else's processes */
-    return lab_init(error) && lab_wait("the end of the node's processes", LAB_WAIT_MS, kill_all,
-                                       NULL, error)
+    return lab_init(error)
+           && lab_wait("the end of the node's processes", LAB_WAIT_MS, kill_all, NULL, error)
            && lab_libvirtd_kill(error) && lab_agent_kill(error);
 }
 
@@ -98,8 +98,8 @@ gboolean
 lab_node_new_boot(GError **error)
 {
     static const char path[] = LAB_DIR "/state/boot_id";
-    g_autofree char *uuid    = g_uuid_string_random();
-    g_autofree char *line    = g_strdup_printf("%s\n", uuid);
+    g_autofree char *uuid = g_uuid_string_random();
+    g_autofree char *line = g_strdup_printf("%s\n", uuid);
 
     if (!lab_init(error))
         return FALSE;

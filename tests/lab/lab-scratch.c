@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SHOWN_BYTES 6000
+#define SHOWN_BYTES      4000 /* of our own logs */
+#define SHOWN_QEMU_BYTES 300  /* of each guest's: the last words */
 
 static const char *const folders[] = {
     "/lib",
@@ -171,7 +172,7 @@ lab_scratch_drop(LabScratch *self)
 }
 
 static void
-show_log(const char *path)
+show_log(const char *path, size_t most)
 {
     static char text[SHOWN_BYTES + 1];
     FILE *file = fopen(path, "re");
@@ -179,9 +180,9 @@ show_log(const char *path)
 
     if (file == NULL)
         return;
-    if (fseek(file, -SHOWN_BYTES, SEEK_END) != 0)
+    if (fseek(file, -(long)most, SEEK_END) != 0)
         rewind(file);
-    n = fread(text, 1, SHOWN_BYTES, file);
+    n = fread(text, 1, most, file);
     text[n] = '\0';
     fclose(file);
     if (n > 0)
@@ -189,7 +190,7 @@ show_log(const char *path)
 }
 
 static void
-show_folder(const LabScratch *self, const char *name)
+show_folder(const LabScratch *self, const char *name, size_t most)
 {
     char folder[600];
     char path[900];
@@ -201,7 +202,7 @@ show_folder(const LabScratch *self, const char *name)
     for (int i = 0; i < n; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]->d_name);
         if (strstr(names[i]->d_name, ".log") != NULL)
-            show_log(path);
+            show_log(path, most);
         free(names[i]);
     }
     free(names);
@@ -210,6 +211,6 @@ show_folder(const LabScratch *self, const char *name)
 void
 lab_scratch_show_logs(const LabScratch *self)
 {
-    show_folder(self, "log/lab");
-    show_folder(self, "log/libvirt/qemu");
+    show_folder(self, "log/lab", SHOWN_BYTES);
+    show_folder(self, "log/libvirt/qemu", SHOWN_QEMU_BYTES);
 }

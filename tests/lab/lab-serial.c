@@ -36,7 +36,7 @@ read_tail(const char *name)
 {
     g_autofree char *path = lab_guest_serial_path(name);
     g_autofree char *text = g_malloc(TAIL_BYTES + 1);
-    int fd                = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     ssize_t n = -1;
     char *end;
@@ -48,7 +48,7 @@ read_tail(const char *name)
     if (n < 0)
         return NULL;
     text[n] = '\0';
-    end     = strrchr(text, '\n');
+    end = strrchr(text, '\n');
     if (end != NULL)
         *end = '\0';
     return end != NULL ? g_steal_pointer(&text) : NULL;
@@ -58,7 +58,7 @@ static gboolean
 last_tick(const char *name, LabTick *tick)
 {
     g_autofree char *text = read_tail(name);
-    char *line            = text;
+    char *line = text;
 
     while (line != NULL) {
         line = g_strrstr(text, "nonce=");
@@ -115,8 +115,9 @@ is_above(gpointer data)
 gboolean
 lab_guest_wait_tick_above(const char *name, guint64 tick, guint timeout_ms, GError **error)
 {
-    TickWait wait         = { .name = name, .from.tick = tick };
-    g_autofree char *what = g_strdup_printf("guest %s to tick above %" G_GUINT64_FORMAT, name, tick);
+    TickWait wait = { .name = name, .from.tick = tick };
+    g_autofree char *what =
+        g_strdup_printf("guest %s to tick above %" G_GUINT64_FORMAT, name, tick);
 
     return lab_wait(what, timeout_ms, is_above, &wait, error);
 }
@@ -138,7 +139,7 @@ has_moved(gpointer data)
 gboolean
 lab_guest_wait_ticking(const char *name, guint timeout_ms, GError **error)
 {
-    TickWait wait         = { .name = name };
+    TickWait wait = { .name = name };
     g_autofree char *what = g_strdup_printf("guest %s to tick", name);
 
     last_tick(name, &wait.from);
@@ -158,7 +159,7 @@ is_quiet(gpointer data)
 
     last_tick(wait->name, &wait->now);
     if (differs(&wait->now, &wait->from)) {
-        wait->from        = wait->now;
+        wait->from = wait->now;
         wait->quiet_since = g_get_monotonic_time();
     }
     return g_get_monotonic_time() - wait->quiet_since >= LAB_QUIET_MS * 1000;
@@ -167,7 +168,7 @@ is_quiet(gpointer data)
 gboolean
 lab_guest_wait_quiet(const char *name, guint timeout_ms, GError **error)
 {
-    TickWait wait         = { .name = name, .quiet_since = g_get_monotonic_time() };
+    TickWait wait = { .name = name, .quiet_since = g_get_monotonic_time() };
     g_autofree char *what = g_strdup_printf("guest %s to stand still", name);
 
     last_tick(name, &wait.from);
@@ -181,8 +182,7 @@ check_tick(const char *name, const LabTick *tick, GHashTable *last, GError **err
     guint64 *before = g_hash_table_lookup(last, tick->nonce);
 
     if (before == NULL) {
-        g_hash_table_insert(last, g_strdup(tick->nonce),
-                            g_memdup2(&tick->tick, sizeof tick->tick));
+        g_hash_table_insert(last, g_strdup(tick->nonce), g_memdup2(&tick->tick, sizeof tick->tick));
         return TRUE;
     }
     if (tick->tick != *before + 1) {
@@ -200,10 +200,10 @@ check_tick(const char *name, const LabTick *tick, GHashTable *last, GError **err
 gboolean
 lab_guest_check_log(const char *name, GError **error)
 {
-    g_autofree char *path        = lab_guest_serial_path(name);
-    g_autofree char *text        = NULL;
-    g_autoptr(GHashTable) last   = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_auto(GStrv) lines          = NULL;
+    g_autofree char *path = lab_guest_serial_path(name);
+    g_autofree char *text = NULL;
+    g_autoptr(GHashTable) last = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    g_auto(GStrv) lines = NULL;
     LabTick tick;
 
     if (!g_file_get_contents(path, &text, NULL, error))
@@ -220,7 +220,7 @@ static int
 connect_commands(const char *name, GError **error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd                     = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     g_snprintf(address.sun_path, sizeof address.sun_path, LAB_RUN_DIR "/%s.commands", name);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
@@ -236,15 +236,15 @@ connect_commands(const char *name, GError **error)
 static char *
 read_answer(int fd, const char *start, guint timeout_ms)
 {
-    gint64 deadline          = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
+    gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
     g_autoptr(GString) taken = g_string_new("\n");
     char bytes[256];
 
     for (;;) {
-        gint64 left       = (deadline - g_get_monotonic_time()) / 1000;
-        struct pollfd in  = { .fd = fd, .events = POLLIN };
+        gint64 left = (deadline - g_get_monotonic_time()) / 1000;
+        struct pollfd in = { .fd = fd, .events = POLLIN };
         const char *found = strstr(taken->str, start);
-        const char *end   = found != NULL ? strchr(found + 1, '\n') : NULL;
+        const char *end = found != NULL ? strchr(found + 1, '\n') : NULL;
         ssize_t n;
 
         if (end != NULL)
@@ -261,11 +261,11 @@ read_answer(int fd, const char *start, guint timeout_ms)
 char *
 lab_guest_command(const char *name, const char *command, guint timeout_ms, GError **error)
 {
-    g_autofree char *seq    = g_strdup_printf("%08x", g_random_int());
-    g_autofree char *line   = g_strdup_printf("%s %s\n", seq, command);
-    g_autofree char *start  = g_strdup_printf("\n%s ", seq);
+    g_autofree char *seq = g_strdup_printf("%08x", g_random_int());
+    g_autofree char *line = g_strdup_printf("%s %s\n", seq, command);
+    g_autofree char *start = g_strdup_printf("\n%s ", seq);
     g_autofree char *answer = NULL;
-    int fd                  = connect_commands(name, error);
+    int fd = connect_commands(name, error);
 
     if (fd < 0)
         return NULL;
@@ -276,7 +276,8 @@ lab_guest_command(const char *name, const char *command, guint timeout_ms, GErro
         g_set_error(error, LAB_ERROR, LAB_ERROR_TIMEOUT, "guest %s did not answer '%s' in %u ms",
                     name, command, timeout_ms);
     else if (!g_str_has_prefix(answer, "ok"))
-        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "guest %s, '%s': %s", name, command, answer);
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "guest %s, '%s': %s", name, command,
+                    answer);
     else
         return g_strdup(g_strstrip(answer + strlen("ok")));
     return NULL;

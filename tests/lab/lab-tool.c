@@ -5,17 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[]
-    = "usage: lab-tool libvirtd start|stop|kill|restart\n"
-      "       lab-tool guest start NAME [--memory MIB] [--fill MIB] [--disk] [--cold]\n"
-      "       lab-tool guest define NAME [--memory MIB] [--disk]\n"
-      "       lab-tool guest create|destroy|undefine|xml|serial NAME\n"
-      "       lab-tool guest nonce|tick|check NAME\n"
-      "       lab-tool guest wait-tick NAME N [TIMEOUT-MS]\n"
-      "       lab-tool guest wait-ticking|wait-quiet NAME [TIMEOUT-MS]\n"
-      "       lab-tool guest command NAME WORD...\n"
-      "       lab-tool agent start [ARGS...] | term | kill\n"
-      "       lab-tool node crash|new-boot\n";
+static const char usage[] =
+    "usage: lab-tool libvirtd start|stop|kill|restart\n"
+    "       lab-tool guest start NAME [--memory MIB] [--fill MIB] [--disk] [--cold]\n"
+    "       lab-tool guest define NAME [--memory MIB] [--disk]\n"
+    "       lab-tool guest create|destroy|undefine|xml|serial NAME\n"
+    "       lab-tool guest nonce|tick|check NAME\n"
+    "       lab-tool guest wait-tick NAME N [TIMEOUT-MS]\n"
+    "       lab-tool guest wait-ticking|wait-quiet NAME [TIMEOUT-MS]\n"
+    "       lab-tool guest command NAME WORD...\n"
+    "       lab-tool agent start [ARGS...] | term | kill\n"
+    "       lab-tool node crash|new-boot\n";
 
 typedef gboolean (*Verb)(int n, char **words, GError **error);
 

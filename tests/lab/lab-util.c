@@ -18,7 +18,7 @@
 #define REAP_MS    2000 /* from a process's end to the note that PID 1 makes of it */
 #define EXITS_FILE LAB_DIR "/exits"
 
-G_DEFINE_QUARK(lab-error-quark, lab_error)
+G_DEFINE_QUARK(lab - error - quark, lab_error)
 
 void
 lab_error_set_from_libvirt(GError **error, const char *what)
@@ -66,7 +66,7 @@ copy_file(const char *from, const char *to, GError **error)
 static gboolean
 copy_kernel(GError **error)
 {
-    g_autofree char *kernel    = lab_build_path("tests/lab/guest-kernel");
+    g_autofree char *kernel = lab_build_path("tests/lab/guest-kernel");
     g_autofree char *initramfs = lab_build_path("tests/lab/guest-initramfs");
 
     if (g_file_test(LAB_INITRAMFS, G_FILE_TEST_EXISTS))
@@ -138,7 +138,7 @@ static void
 capture_run(Capture *capture, guint timeout_ms)
 {
     g_autoptr(GMainContext) context = g_main_context_new();
-    g_autoptr(GSource) timer        = g_timeout_source_new(timeout_ms);
+    g_autoptr(GSource) timer = g_timeout_source_new(timeout_ms);
 
     g_main_context_push_thread_default(context);
     capture->loop = g_main_loop_new(context, FALSE);
@@ -155,11 +155,11 @@ gboolean
 lab_run_capture(const char *const *argv, const char *const *env, guint timeout_ms,
                 LabOutput *output, GError **error)
 {
-    g_autoptr(GSubprocessLauncher) launcher
-        = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
-    g_auto(GStrv) full_env         = merge_env(env);
+    g_autoptr(GSubprocessLauncher) launcher =
+        g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE | G_SUBPROCESS_FLAGS_STDERR_PIPE);
+    g_auto(GStrv) full_env = merge_env(env);
     g_autoptr(GSubprocess) process = NULL;
-    Capture capture                = { .output = output };
+    Capture capture = { .output = output };
 
     lab_output_clear(output);
     g_subprocess_launcher_set_environ(launcher, full_env);
@@ -178,9 +178,8 @@ lab_run_capture(const char *const *argv, const char *const *env, guint timeout_m
         g_propagate_error(error, capture.error);
         return FALSE;
     }
-    output->status = g_subprocess_get_if_exited(process)
-                         ? g_subprocess_get_exit_status(process)
-                         : 128 + g_subprocess_get_term_sig(process);
+    output->status = g_subprocess_get_if_exited(process) ? g_subprocess_get_exit_status(process)
+                                                         : 128 + g_subprocess_get_term_sig(process);
     return TRUE;
 }
 
@@ -205,12 +204,12 @@ in_child(gpointer data G_GNUC_UNUSED)
 GPid
 lab_spawn(const char *name, const char *const *argv, const char *const *env, GError **error)
 {
-    g_auto(GStrv) full_env     = merge_env(env);
-    g_autofree char *log       = log_path(name);
-    g_autofree char *kept      = pid_path(name);
-    g_autofree char *pid_text  = NULL;
-    GPid pid                   = -1;
-    int fd                     = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    g_auto(GStrv) full_env = merge_env(env);
+    g_autofree char *log = log_path(name);
+    g_autofree char *kept = pid_path(name);
+    g_autofree char *pid_text = NULL;
+    GPid pid = -1;
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     gboolean ok;
 
     if (fd < 0) {
@@ -283,10 +282,10 @@ typedef struct {
 static gboolean
 find_exit_note(gpointer data)
 {
-    ExitNote *note          = data;
-    g_autofree char *text   = NULL;
-    g_auto(GStrv) lines     = NULL;
-    gboolean found          = FALSE;
+    ExitNote *note = data;
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    gboolean found = FALSE;
 
     if (!g_file_get_contents(EXITS_FILE, &text, NULL, NULL))
         return FALSE;
@@ -297,7 +296,7 @@ find_exit_note(gpointer data)
 
         if (sscanf(lines[i], "%d %d", &pid, &status) == 2 && pid == note->pid) {
             note->status = status;
-            found        = TRUE;
+            found = TRUE;
         }
     }
     return found;
@@ -307,7 +306,7 @@ static gboolean
 end_of(const char *name, GPid pid, guint timeout_ms, int *status, GError **error)
 {
     g_autofree char *path = pid_path(name);
-    ExitNote note         = { .pid = pid };
+    ExitNote note = { .pid = pid };
 
     if (!lab_process_wait_gone(pid, timeout_ms)) {
         g_set_error(error, LAB_ERROR, LAB_ERROR_TIMEOUT, "waited %u ms for the end of %s (pid %d)",
@@ -346,7 +345,7 @@ char *
 lab_log(const char *name)
 {
     g_autofree char *path = log_path(name);
-    char *text            = NULL;
+    char *text = NULL;
 
     if (!g_file_get_contents(path, &text, NULL, NULL))
         return g_strdup("");

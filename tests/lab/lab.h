@@ -19,16 +19,16 @@
 
 G_BEGIN_DECLS
 
-#define LAB_DIR         "/var/lib/lab"
-#define LAB_STATE_DIR   "/var/lib/wukong"
-#define LAB_CONTROL     "/run/wukong/control.sock"
-#define LAB_CONFIG      "/etc/wukong/wukongd.conf"
-#define LAB_SAVE_DIR    "/var/lib/libvirt/qemu/save"
-#define LAB_LOG_DIR     "/var/log/lab"
-#define LAB_WAIT_MS     30000 /* for anything that normally takes seconds at most */
-#define LAB_GUEST_MIB   128   /* RAM of a guest unless asked otherwise */
-#define LAB_TICK_MS     100   /* a guest prints a line that often */
-#define LAB_QUIET_MS    600   /* no line for so long: the CPUs stand */
+#define LAB_DIR       "/var/lib/lab"
+#define LAB_STATE_DIR "/var/lib/wukong"
+#define LAB_CONTROL   "/run/wukong/control.sock"
+#define LAB_CONFIG    "/etc/wukong/wukongd.conf"
+#define LAB_SAVE_DIR  "/var/lib/libvirt/qemu/save"
+#define LAB_LOG_DIR   "/var/log/lab"
+#define LAB_WAIT_MS   30000 /* for anything that normally takes seconds at most */
+#define LAB_GUEST_MIB 128   /* RAM of a guest unless asked otherwise */
+#define LAB_TICK_MS   100   /* a guest prints a line that often */
+#define LAB_QUIET_MS  600   /* no line for so long: the CPUs stand */
 
 #define LAB_ERROR (lab_error_quark())
 GQuark lab_error_quark(void);
@@ -46,8 +46,8 @@ void lab_error_set_from_libvirt(GError **error, const char *what);
 typedef gboolean (*LabCheck)(gpointer data);
 
 /* Looks every 10 ms until @check says TRUE. LAB_ERROR_TIMEOUT names @what. */
-gboolean lab_wait(const char *what, guint timeout_ms, LabCheck check, gpointer data,
-                  GError **error);
+gboolean
+lab_wait(const char *what, guint timeout_ms, LabCheck check, gpointer data, GError **error);
 
 /* Returns: FALSE when this is not a lab-run, or its guests' kernel is missing. Called by all
  * others by themselves. */
@@ -89,9 +89,9 @@ char *lab_log(const char *name);
 
 /* --- libvirtd (lab-libvirtd.c) --- */
 
-gboolean lab_libvirtd_start(GError **error); /* ready when it returns; running already is fine */
-gboolean lab_libvirtd_stop(GError **error);  /* SIGTERM; guests live on */
-gboolean lab_libvirtd_kill(GError **error);  /* SIGKILL; guests live on */
+gboolean lab_libvirtd_start(GError **error);   /* ready when it returns; running already is fine */
+gboolean lab_libvirtd_stop(GError **error);    /* SIGTERM; guests live on */
+gboolean lab_libvirtd_kill(GError **error);    /* SIGKILL; guests live on */
 gboolean lab_libvirtd_restart(GError **error); /* SIGKILL, then start */
 
 /* Returns: (transfer full): a connection of its own, NULL on error. */
@@ -140,10 +140,10 @@ typedef struct {
 
 /* The last whole line on the serial log. */
 gboolean lab_guest_last_tick(const char *name, LabTick *tick, GError **error);
-char *lab_guest_nonce(const char *name, GError **error); /* (transfer full) */
+char *lab_guest_nonce(const char *name, GError **error);  /* (transfer full) */
 guint64 lab_guest_tick(const char *name, GError **error); /* 0 on error */
-gboolean lab_guest_wait_tick_above(const char *name, guint64 tick, guint timeout_ms,
-                                   GError **error);
+gboolean
+lab_guest_wait_tick_above(const char *name, guint64 tick, guint timeout_ms, GError **error);
 
 /* Returns: TRUE as soon as a new line came within @window_ms. */
 gboolean lab_guest_is_ticking(const char *name, guint window_ms);
@@ -176,8 +176,7 @@ gboolean lab_agent_restart(const LabAgentOptions *options, GError **error); /* S
 
 /* One request to the control socket. @body: JSON or NULL. @answer (may be NULL): (transfer full).
  * Returns: the HTTP status, -1 when nobody answers. */
-int lab_http(const char *method, const char *path, const char *body, char **answer,
-             GError **error);
+int lab_http(const char *method, const char *path, const char *body, char **answer, GError **error);
 
 /* wukongctl with these words, the last one NULL. */
 gboolean lab_ctl(LabOutput *output, GError **error, ...) G_GNUC_NULL_TERMINATED;
