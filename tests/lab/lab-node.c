@@ -17,8 +17,8 @@
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-static const char *const node_programs[] = { "libvirt", "qemu-system-", "virtlog", "wukongd",
-                                             "lt-wukongd" };
+static const char *const node_programs[] = { "libvirt", "qemu-system-", "virtlog",
+                                             "swtpm",   "wukongd",      "lt-wukongd" };
 
 /* What a crash of the node would end; the test and its own helpers live on. */
 static gboolean
