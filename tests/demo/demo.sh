@@ -20,7 +20,9 @@ say() {
     printf '\n==> %s\n' "$*"
 }
 
+# The last line says why; what the agent said comes before it.
 fail() {
+    tail -n 30 /var/log/lab/wukongd.log >&2 2>/dev/null || true
     echo "demo: failed: $*"
     exit 1
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lab-run [--keep] [--scratch DIR] PROG ARGS...
+ * lab-run [--keep] [--no-logs] [--scratch DIR] PROG ARGS...
  *
  * Runs PROG as on a node of its own: own mounts, processes, network (only lo), IPC and host name.
  * /run, /etc and what libvirt and the agent keep under /var are private. Killing lab-run kills
- * everything in it; its exit status is PROG's, or 128 + the signal that ended it.
+ * everything in it; its exit status is PROG's, or 128 + the signal that ended it. When PROG fails,
+ * the ends of all logs are printed.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -30,6 +31,7 @@
 
 #define GRACE_SECONDS 10 /* from a passed-on SIGTERM to SIGKILL */
 #define EXIT_LAB      125
+#define EXIT_SKIP     77 /* automake's: no failure */
 #define EXITS_FILE    "/var/lib/lab/exits"
 
 static const char *const run_folders[] = { "/run/lock", "/run/lab", "/run/libvirt", "/run/wukong" };
@@ -202,12 +204,11 @@ wait_node(pid_t init, const sigset_t *signals)
 }
 
 static int
-run_node(LabScratch *scratch, char **argv)
+run_node(const LabScratch *scratch, char **argv)
 {
     sigset_t signals;
     int pipe_fds[2];
     pid_t init;
-    int status;
 
     sigemptyset(&signals);
     sigaddset(&signals, SIGCHLD);
@@ -226,10 +227,7 @@ run_node(LabScratch *scratch, char **argv)
     }
     if (write(pipe_fds[1], "", 1) != 1)
         kill(init, SIGKILL);
-    status = wait_node(init, &signals);
-    if (status != 0 && status != 77)
-        lab_scratch_show_logs(scratch);
-    return status;
+    return wait_node(init, &signals);
 }
 
 int
@@ -238,19 +236,22 @@ main(int argc, char **argv)
     LabScratch scratch = { .lock_fd = -1 };
     const char *base = NULL;
     bool keep = getenv("WK_LAB_KEEP") != NULL;
+    bool logs = true;
     int first = 1;
     int status;
 
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
         if (strcmp(argv[first], "--keep") == 0)
             keep = true;
+        else if (strcmp(argv[first], "--no-logs") == 0)
+            logs = false;
         else if (strcmp(argv[first], "--scratch") == 0 && first + 1 < argc)
             base = argv[++first];
         else
             break;
     }
     if (first >= argc || argv[first][0] == '-') {
-        fprintf(stderr, "usage: lab-run [--keep] [--scratch DIR] PROG ARGS...\n");
+        fprintf(stderr, "usage: lab-run [--keep] [--no-logs] [--scratch DIR] PROG ARGS...\n");
         return 2;
     }
     if (geteuid() != 0) {
@@ -260,6 +261,8 @@ main(int argc, char **argv)
     if (!lab_scratch_make(&scratch, base, keep))
         return EXIT_LAB;
     status = run_node(&scratch, argv + first);
+    if (logs && status != 0 && status != EXIT_SKIP)
+        lab_scratch_show_logs(&scratch);
     lab_scratch_drop(&scratch);
     return status;
 }

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SHOWN_BYTES      4000 /* of our own logs */
+#define SHOWN_BYTES      8000 /* of our own logs */
 #define SHOWN_QEMU_BYTES 300  /* of each guest's: the last words */
 
 static const char *const folders[] = {
@@ -171,22 +171,31 @@ lab_scratch_drop(LabScratch *self)
     close(self->lock_fd);
 }
 
+/* libvirtd says this for each device of the host that is not in our network. */
+static bool
+is_noise(const char *line)
+{
+    return strstr(line, "virNetDevSendEthtoolIoctl") != NULL
+           || strstr(line, "virCgroupDetectControllers") != NULL;
+}
+
 static void
 show_log(const char *path, size_t most)
 {
-    static char text[SHOWN_BYTES + 1];
     FILE *file = fopen(path, "re");
-    size_t n;
+    char *line = NULL;
+    size_t size = 0;
 
     if (file == NULL)
         return;
     if (fseek(file, -(long)most, SEEK_END) != 0)
         rewind(file);
-    n = fread(text, 1, most, file);
-    text[n] = '\0';
+    fprintf(stderr, "--- %s\n", path);
+    while (getline(&line, &size, file) > 0)
+        if (!is_noise(line))
+            fprintf(stderr, "%s%s", line, strchr(line, '\n') != NULL ? "" : "\n");
+    free(line);
     fclose(file);
-    if (n > 0)
-        fprintf(stderr, "--- %s\n%s%s", path, text, text[n - 1] == '\n' ? "" : "\n");
 }
 
 static void
