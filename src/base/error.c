@@ -27,12 +27,12 @@ wk_error_private_clear(WkErrorPrivate *priv G_GNUC_UNUSED)
 
 G_DEFINE_EXTENDED_ERROR(WkError, wk_error)
 
-static void G_GNUC_PRINTF(4, 0)
-set_valist(GError **error, WkErrorCode code, const char *reason, const char *format, va_list args)
+static void G_GNUC_PRINTF(4, 0) set_valist(GError **error, WkErrorCode code, const char *reason,
+                                           const char *format, va_list args)
 {
     if (error == NULL)
         return;
-    *error                              = g_error_new_valist(WK_ERROR, (int)code, format, args);
+    *error = g_error_new_valist(WK_ERROR, (int)code, format, args);
     wk_error_get_private(*error)->reason = reason != NULL ? g_intern_string(reason) : NULL;
 }
 

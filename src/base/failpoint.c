@@ -32,9 +32,9 @@ static const struct {
     const char *name;
     int value;
 } errnos[] = {
-    { "ENOSPC", ENOSPC }, { "EIO", EIO },       { "EROFS", EROFS },   { "EDQUOT", EDQUOT },
-    { "EPERM", EPERM },   { "ENOENT", ENOENT }, { "EXDEV", EXDEV },   { "EEXIST", EEXIST },
-    { "ENOMEM", ENOMEM }, { "EMFILE", EMFILE }, { "EINTR", EINTR },   { "EACCES", EACCES },
+    { "ENOSPC", ENOSPC }, { "EIO", EIO },       { "EROFS", EROFS }, { "EDQUOT", EDQUOT },
+    { "EPERM", EPERM },   { "ENOENT", ENOENT }, { "EXDEV", EXDEV }, { "EEXIST", EEXIST },
+    { "ENOMEM", ENOMEM }, { "EMFILE", EMFILE }, { "EINTR", EINTR }, { "EACCES", EACCES },
 };
 
 static gboolean
@@ -60,7 +60,7 @@ parse_action(const char *text, Failpoint *point)
     for (gsize i = 0; g_str_has_prefix(text, "error:") && i < G_N_ELEMENTS(errnos); i++) {
         if (!g_str_equal(text + 6, errnos[i].name))
             continue;
-        point->action   = ACTION_ERROR;
+        point->action = ACTION_ERROR;
         point->argument = errnos[i].value;
     }
     return point->action != ACTION_NONE;
@@ -80,9 +80,9 @@ static gboolean
 parse_one(const char *spec, GError **error)
 {
     g_auto(GStrv) halves = g_strsplit(spec, "=", 2);
-    g_auto(GStrv) place  = g_strsplit(halves[0] != NULL ? halves[0] : "", ":", 2);
-    Failpoint point      = { .at = 1 };
-    WkStep step          = place[0] != NULL ? find_step(place[0]) : WK_STEP_NONE;
+    g_auto(GStrv) place = g_strsplit(halves[0] != NULL ? halves[0] : "", ":", 2);
+    Failpoint point = { .at = 1 };
+    WkStep step = place[0] != NULL ? find_step(place[0]) : WK_STEP_NONE;
 
     if (step == WK_STEP_NONE || halves[1] == NULL || !parse_action(halves[1], &point)
         || (place[1] != NULL && !parse_number(place[1], &point.at))) {

@@ -23,8 +23,8 @@ wk_files_open_folder(const char *path, GError **error)
 int
 wk_files_open_at(int folder_fd, const char *name, int flags, GError **error)
 {
-    WK_AUTO_FD int fd
-        = openat(folder_fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    WK_AUTO_FD int fd =
+        openat(folder_fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
     struct stat st;
 
     if (fd < 0 && errno == ENOENT) {
@@ -99,8 +99,8 @@ wk_files_write_at(int fd, const void *buffer, gsize length, goffset offset, cons
     gsize done = 0;
 
     while (done < length) {
-        const gssize n
-            = pwrite(fd, (const guint8 *)buffer + done, length - done, offset + (goffset)done);
+        const gssize n =
+            pwrite(fd, (const guint8 *)buffer + done, length - done, offset + (goffset)done);
 
         if (n < 0 && errno == EINTR)
             continue;

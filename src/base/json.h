@@ -16,10 +16,10 @@ JsonObject *wk_json_parse(const char *text, gssize length, gsize max_bytes, GErr
 
 /* Reads of one member. "opt": an absent or null member leaves the result as it was. FALSE with
  * WK_ERROR_INVALID that names the member and what was found. Strings are (transfer none). */
-gboolean wk_json_need_string(JsonObject *object, const char *member, const char **value,
-                             GError **error);
-gboolean wk_json_opt_string(JsonObject *object, const char *member, const char **value,
-                            GError **error);
+gboolean
+wk_json_need_string(JsonObject *object, const char *member, const char **value, GError **error);
+gboolean
+wk_json_opt_string(JsonObject *object, const char *member, const char **value, GError **error);
 gboolean wk_json_opt_int(JsonObject *object, const char *member, gint64 min, gint64 max,
                          gint64 *value, GError **error);
 gboolean wk_json_opt_bool(JsonObject *object, const char *member, gboolean *value, GError **error);

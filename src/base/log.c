@@ -9,26 +9,26 @@
 #include <unistd.h>
 
 static const char *const level_names[] = {
-    [WK_LOG_ERROR]   = "error",
+    [WK_LOG_ERROR] = "error",
     [WK_LOG_WARNING] = "warning",
-    [WK_LOG_INFO]    = "info",
-    [WK_LOG_DEBUG]   = "debug",
+    [WK_LOG_INFO] = "info",
+    [WK_LOG_DEBUG] = "debug",
 };
 
 /* GLib's own idea of the same levels; ERROR there would abort. */
 static const GLogLevelFlags glib_levels[] = {
-    [WK_LOG_ERROR]   = G_LOG_LEVEL_CRITICAL,
+    [WK_LOG_ERROR] = G_LOG_LEVEL_CRITICAL,
     [WK_LOG_WARNING] = G_LOG_LEVEL_MESSAGE,
-    [WK_LOG_INFO]    = G_LOG_LEVEL_INFO,
-    [WK_LOG_DEBUG]   = G_LOG_LEVEL_DEBUG,
+    [WK_LOG_INFO] = G_LOG_LEVEL_INFO,
+    [WK_LOG_DEBUG] = G_LOG_LEVEL_DEBUG,
 };
 
 /* journald's priorities, <syslog.h>. */
 static const char *const priorities[] = {
-    [WK_LOG_ERROR]   = "3",
+    [WK_LOG_ERROR] = "3",
     [WK_LOG_WARNING] = "4",
-    [WK_LOG_INFO]    = "6",
-    [WK_LOG_DEBUG]   = "7",
+    [WK_LOG_INFO] = "6",
+    [WK_LOG_DEBUG] = "7",
 };
 
 static gint threshold = WK_LOG_INFO; /* atomic */
@@ -59,14 +59,14 @@ write_line(GLogLevelFlags flags, const GLogField *fields, gsize n_fields,
            gpointer user_data G_GNUC_UNUSED)
 {
     const WkLogLevel level = level_of(flags);
-    g_autofree char *text  = NULL;
+    g_autofree char *text = NULL;
     const char *guest;
 
     if ((gint)level > g_atomic_int_get(&threshold))
         return G_LOG_WRITER_HANDLED;
     if (to_journal && g_log_writer_journald(flags, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
         return G_LOG_WRITER_HANDLED;
-    text  = wk_name_printable(field_of(fields, n_fields, "MESSAGE"));
+    text = wk_name_printable(field_of(fields, n_fields, "MESSAGE"));
     guest = field_of(fields, n_fields, "WUKONG_VM");
     (void)fprintf(stderr, "wukongd: %s: %s%s%s%s\n", level_names[level], text,
                   guest != NULL ? " [guest " : "", guest != NULL ? guest : "",
@@ -111,7 +111,7 @@ wk_log(WkLogLevel level, const WkLogFields *about, const char *format, ...)
 {
     static const WkLogFields nothing;
     const WkLogFields *extra = about != NULL ? about : &nothing;
-    g_autofree char *text    = NULL;
+    g_autofree char *text = NULL;
     GLogField fields[8];
     gsize n = 0;
     va_list args;

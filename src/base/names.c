@@ -29,7 +29,7 @@ gboolean
 wk_name_parse(const char *const *names, gsize n_names, const char *what, const char *name,
               int *value, GError **error)
 {
-    g_autofree char *shown   = NULL;
+    g_autofree char *shown = NULL;
     g_autofree char *allowed = NULL;
 
     for (gsize i = 0; name != NULL && *name != '\0' && i < n_names; i++) {
@@ -38,7 +38,7 @@ wk_name_parse(const char *const *names, gsize n_names, const char *what, const c
         *value = (int)i;
         return TRUE;
     }
-    shown   = wk_name_printable(name);
+    shown = wk_name_printable(name);
     allowed = list_names(names, n_names);
     wk_error_set(error, WK_ERROR_INVALID, NULL, "%s '%s' is not known: use one of %s", what, shown,
                  allowed);

@@ -23,9 +23,9 @@ wk_run_new(const char *id, const char *guest)
 {
     WkRun *self = g_atomic_rc_box_new0(WkRun);
 
-    self->id    = g_strdup(id);
+    self->id = g_strdup(id);
     self->guest = g_strdup(guest);
-    self->step  = WK_STEP_NONE;
+    self->step = WK_STEP_NONE;
     g_mutex_init(&self->lock);
     return self;
 }
@@ -137,7 +137,7 @@ void
 wk_run_set_progress(WkRun *self, guint64 done, guint64 total)
 {
     g_mutex_lock(&self->lock);
-    self->done_bytes  = done;
+    self->done_bytes = done;
     self->total_bytes = total;
     g_mutex_unlock(&self->lock);
 }
@@ -146,7 +146,7 @@ void
 wk_run_get_progress(WkRun *self, guint64 *done, guint64 *total)
 {
     g_mutex_lock(&self->lock);
-    *done  = self->done_bytes;
+    *done = self->done_bytes;
     *total = self->total_bytes;
     g_mutex_unlock(&self->lock);
 }

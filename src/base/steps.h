@@ -98,7 +98,7 @@ typedef enum {
 #define WK_STEP_ENUM(symbol, name, text) WK_STEP_##symbol,
     WK_STEPS(WK_STEP_ENUM)
 #undef WK_STEP_ENUM
-        WK_STEP_COUNT,
+    WK_STEP_COUNT,
     WK_STEP_NONE = -1,
 } WkStep;
 

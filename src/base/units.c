@@ -66,9 +66,10 @@ wk_units_parse_size(const char *text, guint64 *bytes, GError **error)
 {
     if (parse(text, size_units, G_N_ELEMENTS(size_units), SIZE_MAX_BYTES, bytes))
         return TRUE;
-    wk_error_set(error, WK_ERROR_INVALID, NULL,
-                 "'%s' is not a size: write a whole number of bytes, or with K, M or G, as in '64M'",
-                 text != NULL ? text : "");
+    wk_error_set(
+        error, WK_ERROR_INVALID, NULL,
+        "'%s' is not a size: write a whole number of bytes, or with K, M or G, as in '64M'",
+        text != NULL ? text : "");
     return FALSE;
 }
 
@@ -76,8 +77,8 @@ char *
 wk_units_format_bytes(guint64 bytes)
 {
     static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };
-    double value                     = (double)bytes;
-    gsize i                          = 0;
+    double value = (double)bytes;
+    gsize i = 0;
 
     while (value >= 999.5 && i + 1 < G_N_ELEMENTS(units)) {
         value /= 1000;
@@ -89,7 +90,7 @@ wk_units_format_bytes(guint64 bytes)
 char *
 wk_units_format_duration(gint64 us)
 {
-    const double s     = (double)us / G_USEC_PER_SEC;
+    const double s = (double)us / G_USEC_PER_SEC;
     const gint64 whole = (gint64)llround(s);
 
     if (s < 9.95)

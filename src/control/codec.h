@@ -15,9 +15,9 @@ JsonObject *wk_codec_image(const WkImageView *image);
 /* RFC 9457 problem from @error, with its HTTP @status. */
 JsonObject *wk_codec_problem(const GError *error, guint *status);
 
-/* Reads the body of a POST on @action into @request (its strings point into @body). Unknown members,
- * wrong types and values out of range: WK_ERROR_INVALID. */
-gboolean wk_codec_read_request(JsonObject *body, WkAction action, WkRequest *request,
-                               GError **error);
+/* Reads the body of a POST on @action into @request (its strings point into @body). Unknown
+ * members, wrong types and values out of range: WK_ERROR_INVALID. */
+gboolean
+wk_codec_read_request(JsonObject *body, WkAction action, WkRequest *request, GError **error);
 
 G_END_DECLS

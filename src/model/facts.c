@@ -18,9 +18,9 @@ wk_facts_new(void)
 {
     WkFacts *self = g_new0(WkFacts, 1);
 
-    self->disks   = g_ptr_array_new_with_free_func(disk_fact_free);
+    self->disks = g_ptr_array_new_with_free_func(disk_fact_free);
     self->devices = g_ptr_array_new_with_free_func(g_free);
-    self->shares  = g_ptr_array_new_with_free_func(g_free);
+    self->shares = g_ptr_array_new_with_free_func(g_free);
     return self;
 }
 
@@ -36,11 +36,11 @@ wk_facts_copy(const WkFacts *self)
 {
     WkFacts *copy = wk_facts_new();
 
-    copy->uuid       = g_strdup(self->uuid);
-    copy->name       = g_strdup(self->name);
+    copy->uuid = g_strdup(self->uuid);
+    copy->name = g_strdup(self->name);
     copy->memory_kib = self->memory_kib;
-    copy->emulator   = g_strdup(self->emulator);
-    copy->machine    = g_strdup(self->machine);
+    copy->emulator = g_strdup(self->emulator);
+    copy->machine = g_strdup(self->machine);
     copy_strings(self->devices, copy->devices);
     copy_strings(self->shares, copy->shares);
     for (guint i = 0; i < self->disks->len; i++) {
@@ -73,10 +73,10 @@ wk_facts_add_disk(WkFacts *self, WkDiskKind kind, const char *path, const char *
 {
     WkDiskFact *disk = g_new0(WkDiskFact, 1);
 
-    disk->kind      = kind;
-    disk->path      = g_strdup(path);
-    disk->target    = g_strdup(target);
-    disk->readonly  = readonly;
+    disk->kind = kind;
+    disk->path = g_strdup(path);
+    disk->target = g_strdup(target);
+    disk->readonly = readonly;
     disk->transient = transient;
     g_ptr_array_add(self->disks, disk);
 }
@@ -92,6 +92,6 @@ void
 wk_look_copy(const WkLook *from, WkLook *to)
 {
     wk_look_clear(to);
-    *to    = *from;
+    *to = *from;
     to->op = g_strdup(from->op);
 }

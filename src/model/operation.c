@@ -10,16 +10,16 @@ wk_operation_new(const WkRequest *request, const char *source, const char *name,
 {
     WkOperation *self = g_new0(WkOperation, 1);
 
-    self->id             = wk_clock_new_id();
-    self->source         = g_strdup(source);
-    self->guest          = g_strdup(request->guest);
-    self->name           = g_strdup(name);
-    self->action         = request->action;
-    self->target         = request->target;
-    self->fallback       = request->fallback;
-    self->origin         = request->origin;
-    self->state          = WK_OP_QUEUED;
-    self->step           = WK_STEP_NONE;
+    self->id = wk_clock_new_id();
+    self->source = g_strdup(source);
+    self->guest = g_strdup(request->guest);
+    self->name = g_strdup(name);
+    self->action = request->action;
+    self->target = request->target;
+    self->fallback = request->fallback;
+    self->origin = request->origin;
+    self->state = WK_OP_QUEUED;
+    self->step = WK_STEP_NONE;
     self->accepted_at_us = wk_clock_real_us();
     self->deadline_at_us = self->accepted_at_us + (gint64)timeout_s * G_USEC_PER_SEC;
     return self;
@@ -30,11 +30,11 @@ wk_operation_copy(const WkOperation *self)
 {
     WkOperation *copy = g_memdup2(self, sizeof *self);
 
-    copy->id      = g_strdup(self->id);
-    copy->source  = g_strdup(self->source);
-    copy->guest   = g_strdup(self->guest);
-    copy->name    = g_strdup(self->name);
-    copy->reason  = g_strdup(self->reason);
+    copy->id = g_strdup(self->id);
+    copy->source = g_strdup(self->source);
+    copy->guest = g_strdup(self->guest);
+    copy->name = g_strdup(self->name);
+    copy->reason = g_strdup(self->reason);
     copy->message = g_strdup(self->message);
     return copy;
 }
@@ -56,17 +56,17 @@ wk_operation_free(WkOperation *self)
 void
 wk_operation_set_state(WkOperation *self, WkOpState state, const char *reason, const char *message)
 {
-    g_autofree char *old_reason  = NULL;
+    g_autofree char *old_reason = NULL;
     g_autofree char *old_message = NULL;
 
     g_return_if_fail(!wk_op_state_is_final(self->state));
 
     g_debug("operation %s of '%s': %s -> %s (%s)", self->id, self->name,
             wk_op_state_name(self->state), wk_op_state_name(state), reason != NULL ? reason : "-");
-    old_reason    = g_steal_pointer(&self->reason);
-    old_message   = g_steal_pointer(&self->message);
-    self->state   = state;
-    self->reason  = g_strdup(reason);
+    old_reason = g_steal_pointer(&self->reason);
+    old_message = g_steal_pointer(&self->message);
+    self->state = state;
+    self->reason = g_strdup(reason);
     self->message = g_strdup(message);
     if (state == WK_OP_RUNNING && self->started_at_us == 0)
         self->started_at_us = wk_clock_real_us();

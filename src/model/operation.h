@@ -48,16 +48,16 @@ typedef struct {
 } WkOperation;
 
 /* Returns: (transfer full): queued, with a new id, accepted now. */
-WkOperation *wk_operation_new(const WkRequest *request, const char *source, const char *name,
-                              guint timeout_s);
+WkOperation *
+wk_operation_new(const WkRequest *request, const char *source, const char *name, guint timeout_s);
 WkOperation *wk_operation_copy(const WkOperation *self);
 void wk_operation_free(WkOperation *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkOperation, wk_operation_free)
 
 /* The one setter of an operation's state; reason and message are copied, may be NULL. Logs at
  * debug level; refuses (g_return) to leave a final state. */
-void wk_operation_set_state(WkOperation *self, WkOpState state, const char *reason,
-                            const char *message);
+void
+wk_operation_set_state(WkOperation *self, WkOpState state, const char *reason, const char *message);
 
 /* Percent done, 0 to 100; -1 when nothing is counted. */
 int wk_operation_percent(const WkOperation *self);

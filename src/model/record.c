@@ -8,9 +8,9 @@ wk_witness_new(const char *path, gboolean partial, const WkFileId *file)
 {
     WkWitness *self = g_new0(WkWitness, 1);
 
-    self->path    = g_strdup(path);
+    self->path = g_strdup(path);
     self->partial = partial;
-    self->file    = *file;
+    self->file = *file;
     return self;
 }
 
@@ -41,8 +41,8 @@ wk_record_new(const char *source, const char *uuid, const char *name)
     WkRecord *self = g_new0(WkRecord, 1);
 
     self->source = g_strdup(source);
-    self->uuid   = g_strdup(uuid);
-    self->name   = g_strdup(name);
+    self->uuid = g_strdup(uuid);
+    self->name = g_strdup(name);
     return self;
 }
 
@@ -67,16 +67,16 @@ wk_record_copy(const WkRecord *self)
 {
     WkRecord *copy = g_new0(WkRecord, 1);
 
-    *copy           = *self;
-    copy->source    = g_strdup(self->source);
-    copy->uuid      = g_strdup(self->uuid);
-    copy->name      = g_strdup(self->name);
-    copy->op        = g_strdup(self->op);
-    copy->boot_id   = g_strdup(self->boot_id);
-    copy->reason    = g_strdup(self->reason);
-    copy->message   = g_strdup(self->message);
+    *copy = *self;
+    copy->source = g_strdup(self->source);
+    copy->uuid = g_strdup(self->uuid);
+    copy->name = g_strdup(self->name);
+    copy->op = g_strdup(self->op);
+    copy->boot_id = g_strdup(self->boot_id);
+    copy->reason = g_strdup(self->reason);
+    copy->message = g_strdup(self->message);
     copy->save_path = g_strdup(self->save_path);
-    copy->disks     = copy_disks(self->disks);
+    copy->disks = copy_disks(self->disks);
     return copy;
 }
 
@@ -100,10 +100,10 @@ wk_record_free(WkRecord *self)
 void
 wk_record_explain(WkRecord *self, const char *reason, const char *message)
 {
-    g_autofree char *old_reason  = g_steal_pointer(&self->reason);
+    g_autofree char *old_reason = g_steal_pointer(&self->reason);
     g_autofree char *old_message = g_steal_pointer(&self->message);
 
-    self->reason  = g_strdup(reason);
+    self->reason = g_strdup(reason);
     self->message = g_strdup(message);
 }
 
@@ -112,13 +112,13 @@ wk_record_reset(WkRecord *self)
 {
     g_clear_pointer(&self->op, g_free);
     g_clear_pointer(&self->disks, g_ptr_array_unref);
-    self->state        = WK_LEDGER_NONE;
-    self->seal         = (WkSeal){ 0 };
+    self->state = WK_LEDGER_NONE;
+    self->seal = (WkSeal){ 0 };
     self->paused_by_us = FALSE;
-    self->autostart    = FALSE;
-    self->then         = WK_THEN_NONE;
-    self->want         = WK_WANT_NONE;
-    self->saved_at_us  = 0;
+    self->autostart = FALSE;
+    self->then = WK_THEN_NONE;
+    self->want = WK_WANT_NONE;
+    self->saved_at_us = 0;
 }
 
 gboolean

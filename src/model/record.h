@@ -32,7 +32,8 @@ typedef struct {
 
 /* Returns: (transfer full): @path is copied. */
 WkWitness *wk_witness_new(const char *path, gboolean partial, const WkFileId *file);
-void wk_witness_free(WkWitness *self);
+void wk_witness_free(WkWitness *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWitness, wk_witness_free)
 /* Returns: (transfer full) (element-type WkWitness): an empty array with its free function. */
 GPtrArray *wk_witness_array_new(void);
 
@@ -45,16 +46,16 @@ typedef struct {
     char *uuid;
     char *name;
     WkLedgerState state;
-    char *op;          /* id of this save, in the image's metadata; NULL when state is none */
-    char *boot_id;     /* boot in which the guest was last known to live */
-    WkSeal seal;       /* C */
-    GPtrArray *disks;  /* W (element-type WkWitness); NULL: not noted */
+    char *op;         /* id of this save, in the image's metadata; NULL when state is none */
+    char *boot_id;    /* boot in which the guest was last known to live */
+    WkSeal seal;      /* C */
+    GPtrArray *disks; /* W (element-type WkWitness); NULL: not noted */
     gboolean paused_by_us;
     gboolean autostart; /* as it was before the save */
     WkThen then;
     WkWant want;
-    char *reason;  /* CamelCase, published; NULL: none */
-    char *message; /* for people; NULL: none */
+    char *reason;    /* CamelCase, published; NULL: none */
+    char *message;   /* for people; NULL: none */
     char *save_path; /* M: libvirt's managed save path of this guest */
     gint64 saved_at_us;
 

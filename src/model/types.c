@@ -5,21 +5,22 @@
 
 #include "base/names.h"
 
-static const char *const state_names[]
-    = { "Unknown", "Running", "Suspending", "Suspended", "Resuming", "Stopped" };
-static const char *const target_names[]   = { "", "memory", "disk" };
-static const char *const action_names[]   = { "", "suspend", "resume", "discard" };
+static const char *const state_names[] = { "Unknown",   "Running",  "Suspending",
+                                           "Suspended", "Resuming", "Stopped" };
+static const char *const target_names[] = { "", "memory", "disk" };
+static const char *const action_names[] = { "", "suspend", "resume", "discard" };
 static const char *const fallback_names[] = { "none", "memory", "stop" };
-static const char *const origin_names[]
-    = { "", "spec", "local", "maintenance", "pressure", "outside" };
-static const char *const ledger_names[]
-    = { "none", "saving", "sealed", "restoring", "spent", "quarantined" };
+static const char *const origin_names[] = { "",         "spec",   "local", "maintenance",
+                                            "pressure", "outside" };
+static const char *const ledger_names[] = { "none",      "saving", "sealed",
+                                            "restoring", "spent",  "quarantined" };
 static const char *const then_names[] = { "none", "resume", "off" };
 static const char *const want_names[] = { "none", "save", "resume", "discard", "cancel" };
 static const char *const op_names[] = { "queued", "running", "succeeded", "failed", "cancelled" };
-static const char *const power_names[]
-    = { "absent", "off",  "running", "paused", "loaded",  "starting", "paused on an I/O error",
-        "busy",   "crashed", "asleep", "shutting down" };
+static const char *const power_names[] = {
+    "absent", "off",     "running", "paused",       "loaded", "starting", "paused on an I/O error",
+    "busy",   "crashed", "asleep",  "shutting down"
+};
 
 #define DEFINE_NAME(function, Type, table)                                                         \
     const char *function##_name(Type value)                                                        \
@@ -68,5 +69,5 @@ wk_op_state_is_final(WkOpState value)
 gboolean
 wk_power_is_active(WkPower value)
 {
-    return value > WK_POWER_OFF && value != WK_POWER_CRASHED;
+    return value > WK_POWER_OFF;
 }

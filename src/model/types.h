@@ -83,17 +83,17 @@ typedef enum {
 
 /* What a domain does, as far as this project tells cases apart (libvirt state and reason). */
 typedef enum {
-    WK_POWER_ABSENT,    /* libvirt does not know it */
+    WK_POWER_ABSENT, /* libvirt does not know it */
     WK_POWER_OFF,
     WK_POWER_RUNNING,
-    WK_POWER_PAUSED,    /* by a user, or by us */
-    WK_POWER_LOADED,    /* PAUSED/MIGRATION: restored, CPUs not yet run (measured: F1) */
-    WK_POWER_STARTING,  /* PAUSED/STARTING_UP: a start or a restore is on its way */
-    WK_POWER_IO_ERROR,  /* paused by an I/O error */
-    WK_POWER_BUSY,      /* paused inside a migration, dump, snapshot or save by somebody */
-    WK_POWER_CRASHED,
-    WK_POWER_ASLEEP,    /* suspended by the guest itself (ACPI S3) */
-    WK_POWER_STOPPING,  /* shutting down */
+    WK_POWER_PAUSED,   /* by a user, or by us */
+    WK_POWER_LOADED,   /* PAUSED/MIGRATION: restored, CPUs not yet run (measured: F1) */
+    WK_POWER_STARTING, /* PAUSED/STARTING_UP: a start or a restore is on its way */
+    WK_POWER_IO_ERROR, /* paused by an I/O error */
+    WK_POWER_BUSY,     /* paused inside a migration, dump, snapshot or save by somebody */
+    WK_POWER_CRASHED,  /* and its QEMU is kept; a crash that ended it is OFF */
+    WK_POWER_ASLEEP,   /* suspended by the guest itself (ACPI S3) */
+    WK_POWER_STOPPING, /* shutting down */
 } WkPower;
 
 /* Names; every function returns (transfer none), "?" for a value outside. */

@@ -26,7 +26,7 @@ typedef struct {
     guint64 memory_bytes; /* 0: not known */
     WkAction last_action;
     gint64 last_action_at_us;
-    int restorable; /* -1: does not apply, 0 no, 1 yes */
+    int restorable;  /* -1: does not apply, 0 no, 1 yes */
     char *operation; /* id of the operation in flight; NULL: none */
 } WkView;
 

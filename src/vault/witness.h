@@ -23,7 +23,7 @@ GPtrArray *wk_witness_take(const WkFacts *facts, GError **error);
 gboolean wk_witness_same(GPtrArray *recorded, char **what, GError **error);
 
 /* Before W is recorded: TRUE when no writable disk was modified after @image_mtime_ns. */
-gboolean wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what,
-                              GError **error);
+gboolean
+wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what, GError **error);
 
 G_END_DECLS

@@ -43,16 +43,16 @@ gboolean wk_domain_shutdown(WkConnection *connection, const char *uuid, GError *
 gboolean wk_domain_managed_save(WkConnection *connection, const char *uuid, GError **error);
 
 /* virDomainCreateWithFlags; @paused: START_PAUSED. Lasts when there is an image to restore. */
-gboolean wk_domain_create(WkConnection *connection, const char *uuid, gboolean paused,
-                          GError **error);
+gboolean
+wk_domain_create(WkConnection *connection, const char *uuid, gboolean paused, GError **error);
 
 gboolean wk_domain_set_autostart(WkConnection *connection, const char *uuid, gboolean autostart,
                                  GError **error);
 
 /* Puts <wukong:saved op='@op'/> into the live metadata (namespace
  * https://novasphere.dev/wukong/1.0), where it travels in the image (F3). Quotes @op. */
-gboolean wk_domain_set_op(WkConnection *connection, const char *uuid, const char *op,
-                          GError **error);
+gboolean
+wk_domain_set_op(WkConnection *connection, const char *uuid, const char *op, GError **error);
 
 /* Aborts the running job. What it answers decides nothing; the state does. */
 gboolean wk_domain_abort_job(WkConnection *connection, const char *uuid, GError **error);

@@ -40,16 +40,16 @@ typedef struct {
 } WkSourceListener;
 
 typedef struct {
-    const char *name;         /* "host" */
-    const char *uri;          /* "qemu:///system" */
-    const char *save_dir;     /* NULL or "auto": by the URI */
-    guint long_calls;         /* threads of the long lane, 1 .. 64 */
-    guint quick_calls;        /* threads of the quick lane, 1 .. 16 */
+    const char *name;     /* "host" */
+    const char *uri;      /* "qemu:///system" */
+    const char *save_dir; /* NULL or "auto": by the URI */
+    guint long_calls;     /* threads of the long lane, 1 .. 64 */
+    guint quick_calls;    /* threads of the quick lane, 1 .. 16 */
 } WkSourceOptions;
 
 /* Returns: (transfer full): not started. Strings are copied; @listener must live as long. */
-WkSource *wk_source_new(const WkSourceOptions *options, const WkSourceListener *listener,
-                        gpointer data);
+WkSource *
+wk_source_new(const WkSourceOptions *options, const WkSourceListener *listener, gpointer data);
 WkSource *wk_source_ref(WkSource *self); /* any thread */
 void wk_source_unref(WkSource *self);    /* any thread; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkSource, wk_source_unref)
@@ -63,10 +63,10 @@ void wk_source_start(WkSource *self); /* connects in the background */
  * own; their tasks are delivered. */
 void wk_source_stop(WkSource *self);
 
-gboolean wk_source_is_up(WkSource *self);        /* any thread */
-gboolean wk_source_was_tried(WkSource *self);    /* up, or failed at least once (readyz) */
-const char *wk_source_get_name(WkSource *self);  /* any thread; constant */
-const char *wk_source_get_uri(WkSource *self);   /* any thread; constant */
+gboolean wk_source_is_up(WkSource *self);       /* any thread */
+gboolean wk_source_was_tried(WkSource *self);   /* up, or failed at least once (readyz) */
+const char *wk_source_get_name(WkSource *self); /* any thread; constant */
+const char *wk_source_get_uri(WkSource *self);  /* any thread; constant */
 
 /* Folder of managed saves of this source: /var/lib/libvirt/qemu/save for qemu:///system; the
  * configured one; NULL where the source can't save to disk (test:///). Any thread; constant. */
