@@ -34,8 +34,8 @@ static const struct {
 static void
 set(WkView *self, WkState state, WkTarget target, const char *reason, const char *message)
 {
-    g_autofree char *old_reason = g_steal_pointer(&self->reason);
-    g_autofree char *old_message = g_steal_pointer(&self->message);
+    G_GNUC_UNUSED g_autofree char *old_reason = g_steal_pointer(&self->reason);
+    G_GNUC_UNUSED g_autofree char *old_message = g_steal_pointer(&self->message);
 
     self->state = state;
     self->target = target;
