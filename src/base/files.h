@@ -40,7 +40,8 @@ gboolean wk_files_write_at(int fd, const void *buffer, gsize length, goffset off
 /* Modification time in nanoseconds since 1970. */
 gint64 wk_files_mtime_ns(const struct stat *st);
 
-/* Free bytes for root on the file system of @path, and its size (may be NULL). */
+/* Free bytes on the file system of @path, without what it keeps back for root, and its size (may
+ * be NULL). */
 gboolean
 wk_files_free_bytes(const char *path, guint64 *free_bytes, guint64 *size_bytes, GError **error);
 

@@ -7,28 +7,128 @@
 #include "base/error.h"
 #include "base/names.h"
 
+#include <math.h>
 #include <string.h>
 
 #define DEPTH_MAX 64
 
-/* json-glib parses by recursion without a limit of its own. */
-static gboolean
-too_deep(const char *text, gsize length)
+/*
+ * json-glib takes more than JSON: comments, single quotes, octal, assignments, several values; and
+ * numbers that do not fit come out as others (-99999999999999999999 as 1). It also recurses
+ * without a limit of its own. So the words of a text are checked before it sees them; how they
+ * stand together is json-glib's to say. Each of these steps over one word and returns where it
+ * ends, or NULL with @complaint set.
+ */
+static const char bad_json[] = "not valid JSON";
+static const char out_of_range[] = "a number in the JSON is out of range";
+
+static const char *
+skip_string(const char *p, const char *end)
 {
-    gboolean in_string = FALSE;
+    for (p++; p < end && (guchar)*p >= ' '; p++) {
+        if (*p == '"')
+            return p + 1;
+        if (*p != '\\')
+            continue;
+        if (++p == end || *p == '\0' || strchr("\"\\/bfnrtu", *p) == NULL)
+            return NULL;
+        if (*p != 'u')
+            continue;
+        for (int i = 1; i <= 4; i++) {
+            if (p + i >= end || !g_ascii_isxdigit(p[i]))
+                return NULL;
+        }
+        if (memcmp(p + 1, "0000", 4) == 0) /* would end the string, for whoever reads it */
+            return NULL;
+    }
+    return NULL;
+}
+
+static gsize
+count_digits(const char *text)
+{
+    return strspn(text, "0123456789");
+}
+
+static const char *
+check_number(const char *word)
+{
+    const char *p = word + (*word == '-' ? 1 : 0);
+    const gsize whole = count_digits(p);
+
+    if (whole == 0 || (whole > 1 && *p == '0'))
+        return bad_json;
+    p += whole;
+    if (*p == '\0')
+        return g_ascii_string_to_signed(word, 10, G_MININT64, G_MAXINT64, NULL, NULL)
+                   ? NULL
+                   : out_of_range;
+    if (*p == '.') {
+        if (count_digits(p + 1) == 0)
+            return bad_json;
+        p += 1 + count_digits(p + 1);
+    }
+    if (*p == 'e' || *p == 'E') {
+        p += p[1] == '+' || p[1] == '-' ? 2 : 1;
+        if (count_digits(p) == 0)
+            return bad_json;
+        p += count_digits(p);
+    }
+    if (*p != '\0')
+        return bad_json;
+    return isfinite(g_ascii_strtod(word, NULL)) ? NULL : out_of_range;
+}
+
+static const char *
+skip_bare_word(const char *p, const char *end, const char **complaint)
+{
+    const char *start = p;
+    g_autofree char *word = NULL;
+
+    while (p < end && (g_ascii_isalnum(*p) || *p == '-' || *p == '+' || *p == '.'))
+        p++;
+    word = g_strndup(start, (gsize)(p - start));
+    if (g_str_equal(word, "true") || g_str_equal(word, "false") || g_str_equal(word, "null"))
+        return p;
+    *complaint = check_number(word);
+    return *complaint == NULL ? p : NULL;
+}
+
+static const char *
+skip_blanks(const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    return p;
+}
+
+/* Returns: what is wrong with a text, or NULL when it is json-glib's turn. */
+static const char *
+check_words(const char *p, const char *end)
+{
+    const char *complaint = bad_json;
     guint depth = 0;
 
-    for (gsize i = 0; i < length; i++) {
-        if (in_string && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            in_string = !in_string;
-        else if (!in_string && (text[i] == '[' || text[i] == '{') && ++depth > DEPTH_MAX)
-            return TRUE;
-        else if (!in_string && (text[i] == ']' || text[i] == '}') && depth > 0)
-            depth--;
+    p = skip_blanks(p, end);
+    if (p == end || *p != '{')
+        return "expected a JSON object";
+    while (p != NULL && p < end) {
+        if (*p == '{' || *p == '[') {
+            if (++depth > DEPTH_MAX)
+                return "JSON is nested deeper than " G_STRINGIFY(DEPTH_MAX);
+            p++;
+        } else if (*p == '}' || *p == ']') {
+            p++;
+            if (--depth == 0) /* only blanks may follow */
+                return skip_blanks(p, end) == end ? NULL : bad_json;
+        } else if (*p == ':' || *p == ',') {
+            p++;
+        } else {
+            p = *p == '"' ? skip_string(p, end) : skip_bare_word(p, end, &complaint);
+        }
+        p = p != NULL ? skip_blanks(p, end) : NULL;
     }
-    return FALSE;
+    return complaint != NULL ? complaint : bad_json;
 }
 
 JsonObject *
@@ -36,6 +136,7 @@ wk_json_parse(const char *text, gssize length, gsize max_bytes, GError **error)
 {
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
     g_autoptr(GError) local = NULL;
+    const char *complaint;
     JsonNode *root;
 
     if (length < 0)
@@ -47,8 +148,9 @@ wk_json_parse(const char *text, gssize length, gsize max_bytes, GError **error)
                      length, max_bytes);
         return NULL;
     }
-    if (too_deep(text, (gsize)length)) {
-        wk_error_set(error, WK_ERROR_INVALID, NULL, "JSON is nested deeper than %d", DEPTH_MAX);
+    complaint = check_words(text, text + length);
+    if (complaint != NULL) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "%s", complaint);
         return NULL;
     }
     if (!json_parser_load_from_data(parser, text, length, &local)) {

@@ -100,8 +100,8 @@ wk_record_free(WkRecord *self)
 void
 wk_record_explain(WkRecord *self, const char *reason, const char *message)
 {
-    g_autofree char *old_reason = g_steal_pointer(&self->reason);
-    g_autofree char *old_message = g_steal_pointer(&self->message);
+    G_GNUC_UNUSED g_autofree char *old_reason = g_steal_pointer(&self->reason);
+    G_GNUC_UNUSED g_autofree char *old_message = g_steal_pointer(&self->message);
 
     self->reason = g_strdup(reason);
     self->message = g_strdup(message);

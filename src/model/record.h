@@ -32,7 +32,8 @@ typedef struct {
 
 /* Returns: (transfer full): @path is copied. */
 WkWitness *wk_witness_new(const char *path, gboolean partial, const WkFileId *file);
-void wk_witness_free(WkWitness *self);
+void wk_witness_free(WkWitness *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWitness, wk_witness_free)
 /* Returns: (transfer full) (element-type WkWitness): an empty array with its free function. */
 GPtrArray *wk_witness_array_new(void);
 

@@ -65,7 +65,7 @@ typedef enum {
     WK_RECOVER_QUARANTINE,     /* commit quarantined, then its last step */
     WK_RECOVER_RELINK,         /* link M from H */
     WK_RECOVER_CANCEL_SEALED,  /* commit sealed */
-    WK_RECOVER_START,          /* restore step 2 */
+    WK_RECOVER_START,          /* restore step 2; launcher: stage, or finalizer off the old VMI */
     WK_RECOVER_FINISH_SPENT,   /* restore steps 5 to 10 */
     WK_RECOVER_QUARANTINE_DESTROY,
     WK_RECOVER_GUARD,    /* quarantine's last step */

@@ -69,5 +69,5 @@ wk_op_state_is_final(WkOpState value)
 gboolean
 wk_power_is_active(WkPower value)
 {
-    return value > WK_POWER_OFF && value != WK_POWER_CRASHED;
+    return value > WK_POWER_OFF;
 }

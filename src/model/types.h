@@ -91,7 +91,7 @@ typedef enum {
     WK_POWER_STARTING, /* PAUSED/STARTING_UP: a start or a restore is on its way */
     WK_POWER_IO_ERROR, /* paused by an I/O error */
     WK_POWER_BUSY,     /* paused inside a migration, dump, snapshot or save by somebody */
-    WK_POWER_CRASHED,
+    WK_POWER_CRASHED,  /* and its QEMU is kept; a crash that ended it is OFF */
     WK_POWER_ASLEEP,   /* suspended by the guest itself (ACPI S3) */
     WK_POWER_STOPPING, /* shutting down */
 } WkPower;

@@ -34,8 +34,8 @@ static const struct {
 static void
 set(WkView *self, WkState state, WkTarget target, const char *reason, const char *message)
 {
-    g_autofree char *old_reason = g_steal_pointer(&self->reason);
-    g_autofree char *old_message = g_steal_pointer(&self->message);
+    G_GNUC_UNUSED g_autofree char *old_reason = g_steal_pointer(&self->reason);
+    G_GNUC_UNUSED g_autofree char *old_message = g_steal_pointer(&self->message);
 
     self->state = state;
     self->target = target;
@@ -43,7 +43,7 @@ set(WkView *self, WkState state, WkTarget target, const char *reason, const char
     self->message = g_strdup(message);
 }
 
-/* What the last operation left to say, where it still fits what is so. */
+/* What the last operation left to say. */
 static void
 tell_outcome(WkView *self, const WkRecord *record)
 {
@@ -72,7 +72,9 @@ view_domain(WkView *self, const WkViewInput *in)
     }
     if (power == WK_POWER_PAUSED && in->record->paused_to != WK_TARGET_MEMORY)
         self->origin = WK_ORIGIN_OUTSIDE;
-    tell_outcome(self, in->record);
+    /* Elsewhere libvirt's reason matters more than what we last did. */
+    if (power == WK_POWER_OFF || power == WK_POWER_RUNNING || power == WK_POWER_PAUSED)
+        tell_outcome(self, in->record);
 }
 
 static void
@@ -86,14 +88,37 @@ view_sealed(WkView *self, const WkRecord *record)
     self->restorable = 1;
 }
 
-static void
-view_quarantined(WkView *self, const WkRecord *record)
+/* Made unusable before the CPUs were to run: nothing of the guest is on disk any more. */
+static gboolean
+is_interrupted(const WkRecord *record)
 {
-    const gboolean interrupted = g_strcmp0(record->reason, "ResumeInterrupted") == 0;
+    return record->state == WK_LEDGER_QUARANTINED
+           && g_strcmp0(record->reason, "ResumeInterrupted") == 0;
+}
 
-    set(self, interrupted ? WK_STATE_STOPPED : WK_STATE_SUSPENDED,
-        interrupted ? WK_TARGET_NONE : WK_TARGET_DISK, record->reason, record->message);
+static void
+view_quarantined(WkView *self, const WkViewInput *in)
+{
+    const WkRecord *record = in->record;
+
+    if (in->look != NULL && wk_power_is_active(in->look->power))
+        view_domain(self, in); /* somebody runs it all the same (I3) */
+    else if (is_interrupted(record))
+        set(self, WK_STATE_STOPPED, WK_TARGET_NONE, record->reason, record->message);
+    else
+        set(self, WK_STATE_SUSPENDED, WK_TARGET_DISK, record->reason, record->message);
     self->restorable = 0;
+}
+
+/* Its image is done with; to be resumed, or the guest is what libvirt says. */
+static void
+view_spent(WkView *self, const WkViewInput *in)
+{
+    if (in->record->then == WK_THEN_OFF)
+        view_domain(self, in);
+    else
+        set(self, WK_STATE_RESUMING, WK_TARGET_DISK, "Settling",
+            "an unfinished restore is looked at");
 }
 
 static void
@@ -104,14 +129,16 @@ view_record(WkView *self, const WkViewInput *in)
         view_sealed(self, in->record);
         return;
     case WK_LEDGER_QUARANTINED:
-        view_quarantined(self, in->record);
+        view_quarantined(self, in);
         return;
     case WK_LEDGER_SAVING:
         set(self, WK_STATE_SUSPENDING, WK_TARGET_DISK, "Settling",
             "an unfinished save is looked at");
         return;
-    case WK_LEDGER_RESTORING:
     case WK_LEDGER_SPENT:
+        view_spent(self, in);
+        return;
+    case WK_LEDGER_RESTORING:
         set(self, WK_STATE_RESUMING, WK_TARGET_DISK, "Settling",
             "an unfinished restore is looked at");
         return;
@@ -142,7 +169,7 @@ static void
 view_saved(WkView *self, const WkRecord *record)
 {
     if (record->state == WK_LEDGER_NONE || record->state == WK_LEDGER_SAVING
-        || record->state == WK_LEDGER_SPENT)
+        || record->state == WK_LEDGER_SPENT || is_interrupted(record))
         return;
     self->saved_bytes = record->seal.file.size_bytes;
     self->saved_at_us = record->saved_at_us;

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "agent/save.h"
+
+#include "base/error.h"
+
+static gboolean
+boot_same(WkJob *job)
+{
+    return (job->seen.facts & WK_FACT_BOOT_SAME) != 0;
+}
+
+/* Step a: what was loaded is of another boot, or its disks moved on: its CPUs must not run (I1). */
+static gboolean
+end_unusable_guest(WkJob *job, GError **error)
+{
+    const gboolean m_there = (job->seen.facts & WK_FACT_M_PRESENT) != 0;
+    const gboolean w_same = (job->seen.facts & WK_FACT_W_SAME) != 0;
+
+    if (job->seen.domain != WK_DOMAIN_OURS3 || (boot_same(job) && !(m_there && !w_same)))
+        return TRUE;
+    return wk_job_call(job, WK_STEP_ABORT_DESTROY, wk_domain_destroy, error)
+           && wk_job_look(job, error);
+}
+
+static gboolean
+unlink_managed(WkJob *job, GError **error)
+{
+    return wk_run_step(job->run, WK_STEP_ABORT_UNLINK_MANAGED, error)
+           && wk_image_unlink(wk_job_managed_path(job), &job->managed.file, error);
+}
+
+/* Step b: the unfinished image is M when the guest lives (then nothing else can be it) or M has
+ * our op; otherwise it is what H holds, and M belongs to somebody else. */
+static gboolean
+kill_unfinished(WkJob *job, GError **error)
+{
+    const gboolean m_is_it = job->managed.kind != WK_IMAGE_ABSENT
+                             && (job->seen.domain != WK_DOMAIN_INACTIVE
+                                 || (job->seen.facts & WK_FACT_FINAL_OUR_OP) != 0);
+
+    if (m_is_it) {
+        if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,
+                               wk_job_managed_path(job), &job->managed.file, error)
+            || !unlink_managed(job, error))
+            return FALSE;
+    } else if (job->hold.kind != WK_IMAGE_ABSENT) {
+        if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,
+                               wk_job_hold_path(job), &job->hold.file, error))
+            return FALSE;
+    }
+    return wk_job_sync_save_folder(job, WK_STEP_ABORT_SYNC_SAVE_FOLDER, error);
+}
+
+/* Step c. */
+static gboolean
+drop_hold(WkJob *job, WkStep unlink_step, WkStep sync_step, GError **error)
+{
+    if (job->hold.kind == WK_IMAGE_ABSENT)
+        return TRUE;
+    if (!wk_run_step(job->run, unlink_step, error)
+        || !wk_image_unlink(wk_job_hold_path(job), &job->hold.file, error)
+        || !wk_job_sync_vault(job, sync_step, error))
+        return FALSE;
+    wk_vault_drop_folder(job->vault, job->uuid);
+    return TRUE;
+}
+
+/* Step d: the guest is as it was (I7). */
+static gboolean
+give_back(WkJob *job, GError **error)
+{
+    gboolean ours3;
+
+    if (!wk_job_look(job, error))
+        return FALSE;
+    if (job->look.job) {
+        wk_error_set(error, WK_ERROR_UNAVAILABLE, "JobRunning",
+                     "guest '%s': libvirt runs a job on it", job->name);
+        return FALSE;
+    }
+    if (job->record->autostart
+        && !wk_job_set_autostart(job, TRUE, WK_STEP_ABORT_AUTOSTART_BACK, WK_STEP_NONE, error))
+        return FALSE;
+    ours3 = job->seen.domain == WK_DOMAIN_OURS3;
+    if (ours3 && !boot_same(job))
+        return wk_job_call(job, WK_STEP_ABORT_DESTROY_STALE, wk_domain_destroy, error);
+    if (job->record->paused_by_us && (job->look.power == WK_POWER_PAUSED || ours3))
+        return wk_job_call(job, WK_STEP_ABORT_RESUME, wk_domain_resume, error);
+    return TRUE;
+}
+
+gboolean
+wk_save_abort(WkJob *job, GError **error)
+{
+    WkRecord *next;
+
+    g_clear_pointer(&job->follower, wk_image_follower_free);
+    if (!end_unusable_guest(job, error) || !kill_unfinished(job, error)
+        || !drop_hold(job, WK_STEP_ABORT_UNLINK_HOLD, WK_STEP_ABORT_SYNC_VAULT, error)
+        || !give_back(job, error))
+        return FALSE;
+    next = wk_record_copy(job->record);
+    wk_record_reset(next);
+    return wk_job_commit(job, WK_STEP_ABORT_COMMIT_NONE, next, error);
+}
+
+gboolean
+wk_save_drop_hold(WkJob *job, GError **error)
+{
+    return wk_job_kill_image(job, WK_STEP_STRAY_DEAD_MAGIC, WK_STEP_STRAY_SYNC_IMAGE,
+                             wk_job_hold_path(job), &job->hold.file, error)
+           && drop_hold(job, WK_STEP_STRAY_UNLINK_HOLD, WK_STEP_STRAY_SYNC_VAULT, error);
+}
+
+gboolean
+wk_save_drop_stray(WkJob *job, GError **error)
+{
+    if (job->hold.kind != WK_IMAGE_ABSENT && !wk_save_drop_hold(job, error))
+        return FALSE;
+    if (job->managed.kind != WK_IMAGE_GUARD)
+        return TRUE;
+    return wk_run_step(job->run, WK_STEP_STRAY_UNLINK_GUARD, error)
+           && wk_image_unlink(wk_job_managed_path(job), NULL, error)
+           && wk_job_sync_save_folder(job, WK_STEP_STRAY_SYNC_SAVE_FOLDER, error);
+}
+
+gboolean
+wk_save_drop_stale(WkJob *job, GError **error)
+{
+    const char *path = wk_job_managed_path(job);
+
+    /* Dead before unlinked: the name alone comes back after a power cut (F16). */
+    return wk_job_kill_image(job, WK_STEP_STALE_DEAD_MAGIC, WK_STEP_STALE_SYNC_IMAGE, path,
+                             &job->managed.file, error)
+           && wk_run_step(job->run, WK_STEP_STALE_UNLINK_MANAGED, error)
+           && wk_image_unlink(path, &job->managed.file, error)
+           && wk_job_sync_save_folder(job, WK_STEP_STALE_SYNC_SAVE_FOLDER, error);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "agent/engine_private.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "model/policy.h"
+
+/* One request on its way through its prechecks. */
+typedef struct {
+    WkOperation *op;
+    WkJob *job; /* only to look with */
+    WkFallback fallback;
+    gboolean dry_run;
+    gboolean busy;          /* something is at work on the guest: it decides when its turn comes */
+    gboolean fallback_only; /* the precheck says no, so the fallback is all there is to try */
+    GError *refusal;        /* why, then */
+} Accept;
+
+static void
+accept_free(gpointer data)
+{
+    Accept *accept = data;
+
+    wk_operation_free(accept->op);
+    wk_job_free(accept->job);
+    g_clear_error(&accept->refusal);
+    g_free(accept);
+}
+
+static gboolean
+already_so(Accept *accept)
+{
+    WkOperation *op = accept->op;
+
+    op->target = accept->job->record->state == WK_LEDGER_SEALED ? WK_TARGET_DISK : WK_TARGET_MEMORY;
+    wk_operation_set_state(op, WK_OP_SUCCEEDED, "AlreadySo",
+                           op->action == WK_ACTION_RESUME ? "already running"
+                           : op->target == WK_TARGET_DISK ? "already suspended to disk"
+                                                          : "already suspended to memory");
+    return TRUE;
+}
+
+/* A precheck that refuses goes to the fallback at once, where there is one. */
+static gboolean
+check_save(Accept *accept, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+
+    if (wk_job_precheck_save(accept->job, &local))
+        return TRUE;
+    if (accept->fallback == WK_FALLBACK_NONE
+        || !g_error_matches(local, WK_ERROR, WK_ERROR_REFUSED)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
+    accept->fallback_only = TRUE;
+    accept->refusal = g_steal_pointer(&local);
+    return TRUE;
+}
+
+/* What the request would come to now; that it changes nothing is I7. */
+static gboolean
+decide(Accept *accept, GError **error)
+{
+    WkJob *job = accept->job;
+    const WkDecision *decision;
+    WkPlace place;
+
+    if (accept->busy)
+        return TRUE;
+    if (!wk_job_look(job, error))
+        return FALSE;
+    if (wk_recovery_decide(&job->seen)->action != WK_RECOVER_REST)
+        return TRUE; /* decided once it has settled */
+    place = wk_lifecycle_place(job->record, &job->look, job->managed.kind == WK_IMAGE_FINAL);
+    decision = wk_lifecycle_decide(place, wk_lifecycle_ask(accept->op->action, job->target),
+                                   job->default_target);
+    switch (decision->what) {
+    case WK_DO_NOTHING:
+        return already_so(accept);
+    case WK_DO_SAVE:
+        return check_save(accept, error);
+    case WK_DO_REFUSE:
+        wk_decision_set_error(decision, job->name, error);
+        return FALSE;
+    case WK_DO_PAUSE:
+    case WK_DO_UNPAUSE:
+    case WK_DO_RESTORE:
+    case WK_DO_DISCARD:
+    case WK_DO_START:
+    case WK_DO_RETRY:
+    default:
+        return TRUE;
+    }
+}
+
+static gboolean
+accept_blocking(Accept *accept, GError **error)
+{
+    WkJob *job = accept->job;
+
+    if (!decide(accept, error))
+        return FALSE;
+    return accept->dry_run
+           || (wk_run_step(job->run, WK_STEP_OPERATION_ACCEPT, error)
+               && wk_ledger_put_operation(job->ledger, accept->op, error));
+}
+
+/* Worker. */
+static void
+run_accept(GTask *async, gpointer object G_GNUC_UNUSED, gpointer data,
+           GCancellable *cancellable G_GNUC_UNUSED)
+{
+    GError *error = NULL;
+
+    if (accept_blocking(data, &error))
+        g_task_return_boolean(async, TRUE);
+    else
+        g_task_return_error(async, error);
+}
+
+static void
+enqueue(WkEngine *self, WkGuest *guest, Accept *accept)
+{
+    static const WkAim aims[] = { [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
+                                  [WK_ACTION_RESUME] = WK_AIM_RESUME,
+                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
+    WkTask *task = wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op),
+                               aims[accept->op->action]);
+
+    if (accept->fallback_only) {
+        task->failure = g_steal_pointer(&accept->refusal);
+        wk_engine_set_fallback(task);
+    }
+    wk_engine_enqueue(self, guest, task);
+}
+
+/* What the worker found is told to the outer task, which the caller waits on. */
+static void
+on_accepted(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) outer = data;
+    WkEngine *self = g_task_get_task_data(outer);
+    Accept *accept = g_task_get_task_data(G_TASK(result));
+    WkGuest *guest = wk_engine_find(self, accept->op->guest);
+    g_autoptr(GError) error = NULL;
+
+    if (!g_task_propagate_boolean(G_TASK(result), &error)) {
+        g_task_return_error(outer, g_steal_pointer(&error));
+        return;
+    }
+    if (guest == NULL || self->quiet) {
+        g_task_return_new_error(outer, WK_ERROR, WK_ERROR_UNAVAILABLE, "%s",
+                                self->quiet ? "the agent is going down" : "the guest is gone");
+        return;
+    }
+    if (wk_op_state_is_final(accept->op->state) && !accept->dry_run) {
+        wk_engine_remember(self, accept->op);
+        wk_engine_publish_operation(self, accept->op);
+    } else if (!accept->dry_run) {
+        enqueue(self, guest, accept);
+    }
+    g_task_return_pointer(outer, wk_operation_copy(accept->op), (GDestroyNotify)wk_operation_free);
+}
+
+/* The same request twice is one operation. */
+static WkOperation *
+find_same(const WkGuest *guest, const WkRequest *request)
+{
+    const WkTask *task = guest->next != NULL ? guest->next : guest->task;
+
+    if (task == NULL || task->op == NULL || task->finishing || task->stopping
+        || task->op->action != request->action || task->asked != request->target)
+        return NULL;
+    return wk_operation_copy(task->op);
+}
+
+static guint
+timeout_of(WkEngine *self, const WkGuest *guest, const WkRequest *request)
+{
+    const gboolean restore =
+        request->action != WK_ACTION_SUSPEND && guest->record->state != WK_LEDGER_NONE;
+    const guint64 bytes = restore ? guest->record->seal.file.size_bytes
+                                  : (guest->facts != NULL ? guest->facts->memory_kib * 1024 : 0);
+    WkTarget target = request->target != WK_TARGET_NONE ? request->target : self->default_target;
+
+    if (request->timeout_s > 0)
+        return request->timeout_s;
+    if (request->action != WK_ACTION_SUSPEND)
+        target = restore ? WK_TARGET_DISK : WK_TARGET_MEMORY;
+    return wk_policy_timeout_s(request->action, target, bytes);
+}
+
+static Accept *
+make_accept(WkEngine *self, WkGuest *guest, const WkRequest *request)
+{
+    Accept *accept = g_new0(Accept, 1);
+    g_autoptr(WkTask) look = NULL;
+
+    accept->op = wk_operation_new(request, wk_source_get_name(guest->source), guest->name,
+                                  timeout_of(self, guest, request));
+    accept->fallback = request->fallback;
+    accept->dry_run = request->dry_run;
+    accept->busy = guest->task != NULL;
+    look =
+        wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op), WK_AIM_SUSPEND);
+    accept->job = wk_engine_make_job(self, look, guest);
+    return accept;
+}
+
+void
+wk_engine_submit(WkEngine *self, const WkRequest *request, GAsyncReadyCallback callback,
+                 gpointer user_data)
+{
+    g_autoptr(GTask) outer = g_task_new(NULL, NULL, callback, user_data);
+    g_autoptr(GTask) inner = NULL;
+    WkGuest *guest = wk_engine_find(self, request->guest);
+    WkOperation *same;
+
+    g_task_set_task_data(outer, self, NULL);
+    if (guest == NULL || !wk_source_is_up(guest->source) || self->quiet) {
+        GError *error = NULL;
+
+        wk_error_set(&error, guest == NULL ? WK_ERROR_NOT_FOUND : WK_ERROR_UNAVAILABLE,
+                     guest == NULL ? "NoSuchGuest" : "SourceAway",
+                     guest == NULL ? "there is no guest '%s'"
+                                   : "guest '%s': libvirt can't be reached, try again later",
+                     guest == NULL ? request->guest : guest->name);
+        g_task_return_error(outer, error);
+        return;
+    }
+    same = request->dry_run ? NULL : find_same(guest, request);
+    if (same != NULL) {
+        g_task_return_pointer(outer, same, (GDestroyNotify)wk_operation_free);
+        return;
+    }
+    inner = g_task_new(NULL, NULL, on_accepted, g_steal_pointer(&outer));
+    g_task_set_task_data(inner, make_accept(self, guest, request), accept_free);
+    wk_source_push(guest->source, WK_LANE_QUICK, g_steal_pointer(&inner), run_accept);
+}
+
+WkOperation *
+wk_engine_submit_finish(WkEngine *self G_GNUC_UNUSED, GAsyncResult *result, GError **error)
+{
+    return g_task_propagate_pointer(G_TASK(result), error);
+}

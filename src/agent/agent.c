@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "agent/agent.h"
+
+#include "agent/api.h"
+#include "agent/engine.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "control/server.h"
+
+#include <systemd/sd-daemon.h>
+
+#define CONTROL_GROUP   "wukong"
+#define STOP_POLL_MS    20
+#define STOP_PATIENCE_S 3
+#define QUICK_CALLS     8
+
+struct _WkAgent {
+    WkConfig *config;
+    char *boot_id;
+    WkLedger *ledger;
+    WkVault *vault;
+    GPtrArray *sources; /* (element-type WkSource) */
+    WkEngine *engine;
+    WkApi api; /* engine and sources, for the control server */
+    WkControl *control;
+    gboolean said_ready;
+
+    GSource *stop_timer;
+    gint64 stop_by_us;
+    void (*stopped)(gpointer data);
+    gpointer stopped_data;
+};
+
+/* ---- news from the engine ---- */
+
+static void
+say_ready(WkAgent *self)
+{
+    g_autofree char *why = NULL;
+
+    if (self->said_ready || self->control == NULL)
+        return;
+    why = wk_api_not_ready(&self->api);
+    if (why != NULL)
+        return;
+    self->said_ready = TRUE;
+    (void)sd_notify(0, "READY=1\nSTATUS=ready");
+    wk_log(WK_LOG_INFO, NULL, "ready: %u guest(s) on %u source(s)", wk_engine_count(self->engine),
+           self->sources->len);
+}
+
+static void
+on_guest_changed(const WkView *view, gpointer data)
+{
+    WkAgent *self = data;
+
+    if (self->control != NULL)
+        wk_control_guest_changed(self->control, view);
+    say_ready(self);
+}
+
+static void
+on_guest_gone(const char *uuid, gpointer data)
+{
+    WkAgent *self = data;
+
+    if (self->control != NULL)
+        wk_control_guest_gone(self->control, uuid);
+}
+
+static void
+on_operation_changed(const WkOperation *operation, gpointer data)
+{
+    WkAgent *self = data;
+
+    if (self->control != NULL)
+        wk_control_operation_changed(self->control, operation);
+}
+
+static void
+on_settled(gpointer data)
+{
+    say_ready(data);
+}
+
+static const WkEngineListener engine_listener = { .guest_changed = on_guest_changed,
+                                                  .guest_gone = on_guest_gone,
+                                                  .operation_changed = on_operation_changed,
+                                                  .settled = on_settled };
+
+/* ---- news from the sources ---- */
+
+/* A hold is a hard link: whether one can be made is tried, not worked out (F19). */
+static void
+try_vault(WkAgent *self, WkSource *source)
+{
+    const char *folder = wk_source_get_save_dir(source);
+    g_autoptr(GError) error = NULL;
+
+    if (self->vault == NULL || folder == NULL)
+        return;
+    if (wk_vault_try_link(self->vault, folder, &error)) {
+        wk_engine_set_cannot_save(self->engine, NULL);
+        return;
+    }
+    wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", error->message);
+    wk_engine_set_cannot_save(self->engine, error->message);
+}
+
+static void
+on_source_up(WkSource *source, gpointer data)
+{
+    WkAgent *self = data;
+
+    wk_log(WK_LOG_INFO, NULL, "source '%s' is up (%s)", wk_source_get_name(source),
+           wk_source_get_uri(source));
+    try_vault(self, source);
+    wk_engine_source_up(self->engine, source);
+}
+
+static void
+on_source_down(WkSource *source, const char *why, gpointer data)
+{
+    WkAgent *self = data;
+
+    wk_engine_source_down(self->engine, source, why);
+    say_ready(self);
+}
+
+static void
+on_source_changed(WkSource *source, const char *uuid, gpointer data)
+{
+    WkAgent *self = data;
+
+    wk_engine_guest_touched(self->engine, source, uuid);
+}
+
+static const WkSourceListener source_listener = { .up = on_source_up,
+                                                  .down = on_source_down,
+                                                  .changed = on_source_changed };
+
+/* ---- start ---- */
+
+static gboolean
+open_ledger(WkAgent *self, const char *state_dir, GError **error)
+{
+    g_autofree char *path = g_build_filename(state_dir, "ledger.db", NULL);
+
+    if (!wk_files_make_folder(state_dir, error))
+        return FALSE;
+    self->ledger = wk_ledger_open(path, error);
+    return self->ledger != NULL;
+}
+
+static guint
+parallel(guint64 configured)
+{
+    if (configured > 0)
+        return (guint)configured;
+    return CLAMP(g_get_num_processors() * 2, 2, 8);
+}
+
+static WkEngineOptions
+engine_options(const WkConfig *config)
+{
+    return (WkEngineOptions){ .default_target = wk_config_default_target(config),
+                              .parallel_saves = parallel(config->parallel_saves),
+                              .parallel_restores = parallel(config->parallel_restores),
+                              .reserve_percent = (guint)config->reserve_percent };
+}
+
+/* Without a vault the agent still suspends to memory, and says why not to disk. */
+static void
+open_engine(WkAgent *self)
+{
+    g_autoptr(GError) error = NULL;
+    WkEngineOptions options = engine_options(self->config);
+
+    self->vault = wk_vault_open(self->config->vault_dir, FALSE, &error);
+    if (self->vault == NULL)
+        wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", error->message);
+    options.ledger = self->ledger;
+    options.vault = self->vault;
+    options.cannot_save = self->vault == NULL ? error->message : NULL;
+    options.boot_id = self->boot_id;
+    self->engine = wk_engine_new(&options, &engine_listener, self);
+}
+
+static gboolean
+add_source(WkAgent *self, const char *name, const char *uri, const char *save_dir, GError **error)
+{
+    const WkConfig *config = self->config;
+    const WkSourceOptions options = {
+        .name = name,
+        .uri = uri,
+        .save_dir = save_dir,
+        .long_calls =
+            MIN(parallel(config->parallel_saves) + parallel(config->parallel_restores) + 8, 64),
+        .quick_calls = QUICK_CALLS
+    };
+    WkSource *source = wk_source_new(&options, &source_listener, self);
+
+    g_ptr_array_add(self->sources, source);
+    return wk_engine_add_source(self->engine, source, error);
+}
+
+/* Nothing configured: this host's QEMU driver, where there is one. */
+static gboolean
+add_default_source(WkAgent *self, GError **error)
+{
+    static const char *const sockets[] = { "/run/libvirt/libvirt-sock",
+                                           "/run/libvirt/virtqemud-sock" };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(sockets); i++) {
+        if (g_file_test(sockets[i], G_FILE_TEST_EXISTS))
+            return add_source(self, "host", "qemu:///system", "auto", error);
+    }
+    wk_log(WK_LOG_WARNING, NULL,
+           "no [source] is configured and libvirt's socket is not there: no guests are watched");
+    return TRUE;
+}
+
+static gboolean
+add_sources(WkAgent *self, GError **error)
+{
+    const GPtrArray *configured = self->config->sources;
+
+    if (configured->len == 0)
+        return add_default_source(self, error);
+    for (guint i = 0; i < configured->len; i++) {
+        const WkConfigSource *source = g_ptr_array_index(configured, i);
+
+        if (!add_source(self, source->name, source->uri, source->save_dir, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+start(WkAgent *self, const WkAgentOptions *options, GError **error)
+{
+    WkControlApi api;
+
+    self->boot_id = wk_clock_boot_id(error);
+    if (self->boot_id == NULL || !open_ledger(self, options->state_dir, error))
+        return FALSE;
+    open_engine(self);
+    if (!add_sources(self, error))
+        return FALSE;
+    wk_api_init(&api, self->config->node_name);
+    self->api = (WkApi){ .engine = self->engine, .sources = self->sources };
+    self->control = wk_control_new(options->control_path, CONTROL_GROUP, &api, &self->api, error);
+    if (self->control == NULL)
+        return FALSE;
+    wk_source_init_events();
+    for (guint i = 0; i < self->sources->len; i++)
+        wk_source_start(g_ptr_array_index(self->sources, i));
+    say_ready(self);
+    return TRUE;
+}
+
+WkAgent *
+wk_agent_new(const WkAgentOptions *options, WkConfig *config, GError **error)
+{
+    g_autoptr(WkAgent) self = g_new0(WkAgent, 1);
+
+    self->config = config;
+    self->sources = g_ptr_array_new_with_free_func((GDestroyNotify)wk_source_unref);
+    return start(self, options, error) ? g_steal_pointer(&self) : NULL;
+}
+
+void
+wk_agent_free(WkAgent *self)
+{
+    if (self == NULL)
+        return;
+    g_clear_pointer(&self->control, wk_control_free);
+    for (guint i = 0; i < self->sources->len; i++)
+        wk_source_stop(g_ptr_array_index(self->sources, i));
+    wk_engine_free(self->engine);
+    g_ptr_array_unref(self->sources);
+    wk_vault_unref(self->vault);
+    wk_ledger_unref(self->ledger);
+    wk_config_free(self->config);
+    g_free(self->boot_id);
+    if (self->stop_timer != NULL) {
+        g_source_destroy(self->stop_timer);
+        g_source_unref(self->stop_timer);
+    }
+    g_free(self);
+}
+
+void
+wk_agent_reconfigure(WkAgent *self, const WkConfig *config)
+{
+    const WkEngineOptions options = engine_options(config);
+
+    wk_engine_configure(self->engine, &options);
+}
+
+static gboolean
+on_stop_poll(gpointer data)
+{
+    WkAgent *self = data;
+
+    if (!wk_engine_is_idle(self->engine) && wk_clock_mono_us() < self->stop_by_us)
+        return G_SOURCE_CONTINUE;
+    self->stopped(self->stopped_data);
+    return G_SOURCE_REMOVE;
+}
+
+void
+wk_agent_stop(WkAgent *self, void (*done)(gpointer data), gpointer data)
+{
+    if (self->stop_timer != NULL)
+        return;
+    (void)sd_notify(0, "STOPPING=1");
+    g_clear_pointer(&self->control, wk_control_free);
+    wk_engine_quiesce(self->engine);
+    self->stopped = done;
+    self->stopped_data = data;
+    self->stop_by_us = wk_clock_mono_us() + STOP_PATIENCE_S * G_USEC_PER_SEC;
+    self->stop_timer = g_timeout_source_new(STOP_POLL_MS);
+    g_source_set_callback(self->stop_timer, on_stop_poll, self, NULL);
+    g_source_attach(self->stop_timer, NULL);
+}

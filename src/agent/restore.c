@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "agent/restore.h"
+
+#include "base/error.h"
+
+static gboolean
+commit_state(WkJob *job, WkStep step, WkLedgerState state, WkThen then, WkWant want, GError **error)
+{
+    WkRecord *next = wk_record_copy(job->record);
+
+    next->state = state;
+    next->then = then;
+    next->want = want;
+    return wk_job_commit(job, step, next, error);
+}
+
+gboolean
+wk_restore_begin(WkJob *job, GError **error)
+{
+    g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
+
+    if (connection == NULL || !wk_domain_check_startable(connection, job->hold.xml, error))
+        return FALSE;
+    return commit_state(job, WK_STEP_RESTORE_COMMIT_RESTORING, WK_LEDGER_RESTORING, WK_THEN_NONE,
+                        WK_WANT_RESUME, error);
+}
+
+static gboolean
+commit_boot(WkJob *job, GError **error)
+{
+    WkRecord *next = wk_record_copy(job->record);
+
+    g_free(next->boot_id);
+    next->boot_id = g_strdup(job->boot_id);
+    return wk_job_commit(job, WK_STEP_RESTORE_COMMIT_BOOT, next, error);
+}
+
+typedef struct {
+    const char *path;
+    guint64 header_bytes;
+    WkRun *run;
+    char digest[WK_DIGEST_LENGTH + 1];
+    gboolean ok;
+} Hashing;
+
+static gpointer
+run_hashing(gpointer data)
+{
+    Hashing *hashing = data;
+
+    hashing->ok = wk_image_digest_body(hashing->path, hashing->header_bytes, FALSE, hashing->run,
+                                       hashing->digest, NULL);
+    return NULL;
+}
+
+/* Reading the image once before starting it costs as much as the start saves, so the body is
+ * hashed while libvirt loads it; the CPUs wait for both (design.md, "Suspend to disk"). */
+static gboolean
+load_and_hash(WkJob *job, WkConnection *connection, GError **error)
+{
+    Hashing hashing = { .path = wk_job_hold_path(job),
+                        .header_bytes = job->hold.header_bytes,
+                        .run = job->run };
+    GThread *thread = g_thread_new("hash", run_hashing, &hashing);
+    gboolean started;
+
+    started = wk_domain_create(connection, job->uuid, TRUE, error);
+    g_thread_join(thread);
+    if (hashing.ok) {
+        g_strlcpy(job->body_digest, hashing.digest, sizeof job->body_digest);
+        job->body_digest_of = job->hold.file;
+    }
+    return started;
+}
+
+gboolean
+wk_restore_start(WkJob *job, GError **error)
+{
+    g_autoptr(WkConnection) connection = NULL;
+
+    if (!wk_run_check(job->run, error) || !commit_boot(job, error))
+        return FALSE;
+    connection = wk_source_borrow(job->source, WK_LANE_LONG, error);
+    return connection != NULL && wk_run_step(job->run, WK_STEP_RESTORE_START_PAUSED, error)
+           && load_and_hash(job, connection, error);
+}
+
+static gboolean
+body_is_good(WkJob *job, gboolean *good, GError **error)
+{
+    if (!wk_file_id_equal(&job->body_digest_of, &job->hold.file)
+        && !wk_image_digest_body(wk_job_hold_path(job), job->hold.header_bytes, FALSE, job->run,
+                                 job->body_digest, error))
+        return FALSE;
+    *good = g_str_equal(job->body_digest, job->record->seal.body_digest);
+    return TRUE;
+}
+
+static gboolean
+destroy_and_quarantine(WkJob *job, const char *reason, const char *message, GError **error)
+{
+    return wk_job_call(job, WK_STEP_RESTORE_DESTROY, wk_domain_destroy, error)
+           && wk_quarantine_commit(job, reason, message, error);
+}
+
+gboolean
+wk_restore_verify(WkJob *job, GError **error)
+{
+    g_autofree char *changed = NULL;
+    gboolean good = FALSE;
+
+    if ((job->seen.facts & WK_FACT_C_GOOD) == 0)
+        return destroy_and_quarantine(job, "ImageCorrupt",
+                                      "the saved image is not the file that was sealed", error);
+    if (!body_is_good(job, &good, error))
+        return FALSE;
+    if (!good)
+        return destroy_and_quarantine(job, "ImageCorrupt",
+                                      "the saved image is damaged: its content is not what was "
+                                      "written",
+                                      error);
+    if ((job->seen.facts & WK_FACT_W_SAME) == 0) {
+        changed = g_strdup_printf("the guest's disk was changed after the save (%s), so the saved "
+                                  "memory does not fit it any more",
+                                  job->disk_changed != NULL ? job->disk_changed : "unknown");
+        return destroy_and_quarantine(job, "DiskChanged", changed, error);
+    }
+    if (!wk_run_check(job->run, error))
+        return FALSE;
+    job->did_target = WK_TARGET_DISK;
+    return commit_state(job, WK_STEP_RESTORE_COMMIT_SPENT, WK_LEDGER_SPENT, WK_THEN_RESUME,
+                        WK_WANT_NONE, error);
+}
+
+gboolean
+wk_restore_reboot_destroy(WkJob *job, GError **error)
+{
+    return commit_state(job, WK_STEP_REBOOT_COMMIT_RESTORING, WK_LEDGER_RESTORING, WK_THEN_NONE,
+                        WK_WANT_NONE, error)
+           && wk_job_call(job, WK_STEP_REBOOT_DESTROY, wk_domain_destroy, error);
+}
+
+gboolean
+wk_restore_commit_cancel(WkJob *job, GError **error)
+{
+    return commit_state(job, WK_STEP_CANCEL_COMMIT_WANT, job->record->state, job->record->then,
+                        WK_WANT_CANCEL, error);
+}
+
+gboolean
+wk_restore_cancel_destroy(WkJob *job, GError **error)
+{
+    return wk_job_call(job, WK_STEP_CANCEL_DESTROY, wk_domain_destroy, error);
+}
+
+gboolean
+wk_restore_cancel_sealed(WkJob *job, GError **error)
+{
+    return commit_state(job, WK_STEP_CANCEL_COMMIT_SEALED, WK_LEDGER_SEALED, WK_THEN_NONE,
+                        WK_WANT_NONE, error);
+}
+
+gboolean
+wk_restore_relink(WkJob *job, GError **error)
+{
+    return wk_run_step(job->run, WK_STEP_RELINK_MANAGED, error)
+           && wk_image_link(wk_job_hold_path(job), wk_job_managed_path(job), error)
+           && wk_job_sync_save_folder(job, WK_STEP_RELINK_SYNC_SAVE_FOLDER, error);
+}
+
+gboolean
+wk_restore_outside(WkJob *job, GError **error)
+{
+    WkRecord *next = wk_record_copy(job->record);
+
+    next->state = WK_LEDGER_SPENT;
+    next->then = WK_THEN_OFF;
+    next->want = WK_WANT_NONE;
+    next->origin = WK_ORIGIN_OUTSIDE;
+    wk_record_explain(next, "StartedOutside",
+                      "somebody else started the guest (virsh start) while it was suspended to "
+                      "disk; its saved image is used up");
+    return wk_job_commit(job, WK_STEP_OUTSIDE_COMMIT_SPENT, next, error);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "agent/job.h"
+#include "model/operation.h"
+
+G_BEGIN_DECLS
+
+typedef struct _WkEngine WkEngine;
+
+/* What the engine's bounds count a task as. */
+typedef enum {
+    WK_SLOT_NONE,
+    WK_SLOT_SAVE,
+    WK_SLOT_RESTORE,
+} WkSlot;
+
+/*
+ * One piece of work on one guest, over all its tries: an operation that somebody asked for, or a
+ * recovery (no operation). Main thread only; counted, because a worker's answer may come after
+ * the task was given up.
+ */
+typedef struct _WkTask WkTask;
+struct _WkTask {
+    gatomicrefcount refs;
+    WkEngine *engine;
+    char *uuid;      /* of the guest */
+    WkOperation *op; /* NULL: recovery */
+    WkRun *run;
+    WkAim aim;
+    WkTarget asked; /* suspend: the target as asked; op->target is what it comes to */
+    WkSlot slot;    /* held while in a worker */
+    guint attempt;
+    gboolean working;   /* a worker has it */
+    gboolean finishing; /* its outcome is being written */
+    gboolean stopping;  /* asked to stop: by cancel, by its deadline, or by an opposite request */
+    gint64 stopping_since_us; /* monotonic */
+    char *stop_why;           /* for people */
+    gboolean timed_out;
+    gboolean superseded;
+    gboolean given_up;      /* abandoned: an answer is not waited for any more */
+    gboolean aim_reached;   /* by the last try */
+    gboolean in_fallback;   /* the fallback is what is tried now */
+    gboolean asked_to_stop; /* stop: the guest was asked to shut down */
+    GError *failure;        /* what it will end with, once the guest is back in order */
+    WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
+    gboolean unpaused;
+    guint64 promised_bytes; /* of the vault, while saving */
+    guint64 rate_done_bytes;
+    gint64 rate_at_us;
+    gint64 try_began_us; /* monotonic */
+
+    GSource *retry_timer;
+    GSource *deadline_timer;
+    GSource *tick_timer; /* progress, and pushing a stop through */
+    gboolean tick_pending;
+};
+
+/* Returns: (transfer full): @op is taken (transfer full); NULL: recovery. */
+WkTask *
+wk_task_new(WkEngine *engine, const char *uuid, const char *guest, WkOperation *op, WkAim aim);
+WkTask *wk_task_ref(WkTask *self);
+void wk_task_unref(WkTask *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkTask, wk_task_unref)
+
+/* Calls @callback(task) in @ms, and every @ms while it returns G_SOURCE_CONTINUE; replaces the
+ * timer at @place. */
+void wk_task_arm(WkTask *self, GSource **place, guint ms, gboolean (*callback)(gpointer task));
+void wk_task_disarm(GSource **place);
+void wk_task_disarm_all(WkTask *self);
+
+/* A fresh run for the next try; what was asked of the one before is forgotten. */
+void wk_task_renew_run(WkTask *self);
+
+/* Takes step, bytes and rate over from the run. Returns: TRUE when something changed. */
+gboolean wk_task_update_progress(WkTask *self);
+
+/* "save", "resume", ... for logs. */
+const char *wk_task_verb(const WkTask *self);
+
+G_END_DECLS

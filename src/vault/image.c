@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "vault/image_private.h"
+#include "vault/place.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+const char wk_image_magic_final[WK_IMAGE_MAGIC_BYTES] = { "LibvirtQemudSave" };
+const char wk_image_magic_partial[WK_IMAGE_MAGIC_BYTES] = { "LibvirtQemudPart" };
+const char wk_image_magic_guard[WK_IMAGE_MAGIC_BYTES] = { "WukongGuardImage" };
+
+static gboolean
+has_magic(const char *bytes, const char *magic)
+{
+    return memcmp(bytes, magic, WK_IMAGE_MAGIC_BYTES) == 0;
+}
+
+guint64
+wk_image_header_bytes(const WkImageHeader *header)
+{
+    if (header->version != WK_IMAGE_VERSION || header->data_len == 0
+        || header->data_len > WK_IMAGE_DATA_MAX)
+        return 0;
+    return WK_IMAGE_FIXED_BYTES + (guint64)header->data_len;
+}
+
+void
+wk_image_look_clear(WkImageLook *self)
+{
+    g_clear_pointer(&self->xml, g_free);
+    *self = (WkImageLook){ .kind = WK_IMAGE_ABSENT };
+}
+
+/* The XML is the string at the start of the data; NULL when there is none that is text. */
+static char *
+take_xml(const char *data, gsize length)
+{
+    const char *end = memchr(data, '\0', length);
+
+    if (end == NULL || end == data || !g_utf8_validate(data, end - data, NULL))
+        return NULL;
+    return g_strndup(data, (gsize)(end - data));
+}
+
+static gboolean
+look_at_header(int fd, const char *path, const WkImageHeader *header, WkImageLook *look,
+               GError **error)
+{
+    const guint64 length = wk_image_header_bytes(header);
+    g_autofree char *whole = NULL;
+
+    if (length == 0 || length > look->file.size_bytes)
+        return TRUE; /* final, but not readable: header_bytes stays 0 */
+    whole = g_malloc(length);
+    if (!wk_files_read_at(fd, whole, length, 0, path, error))
+        return FALSE;
+    if (memcmp(whole, header, sizeof *header) != 0) {
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' changed while it was read", path);
+        return FALSE;
+    }
+    look->header_bytes = length;
+    look->was_running = header->was_running != 0;
+    look->xml = take_xml(whole + WK_IMAGE_FIXED_BYTES, header->data_len);
+    wk_hasher_format(XXH3_128bits(whole, length), look->header_digest);
+    return TRUE;
+}
+
+static gboolean
+look_at_file(int fd, const char *path, WkImageLook *look, GError **error)
+{
+    WkImageHeader header;
+
+    if (look->file.size_bytes < sizeof header) {
+        look->kind = WK_IMAGE_PARTIAL; /* F12: whatever it holds, libvirt drops it */
+        return TRUE;
+    }
+    if (!wk_files_read_at(fd, &header, sizeof header, 0, path, error))
+        return FALSE;
+    look->kind = WK_IMAGE_FOREIGN;
+    if (has_magic(header.magic, wk_image_magic_partial))
+        look->kind = WK_IMAGE_PARTIAL;
+    else if (wk_guard_is_at(fd, look->file.size_bytes))
+        look->kind = WK_IMAGE_GUARD;
+    if (!has_magic(header.magic, wk_image_magic_final))
+        return TRUE;
+    look->kind = WK_IMAGE_FINAL;
+    return look_at_header(fd, path, &header, look, error);
+}
+
+gboolean
+wk_image_look(const char *path, WkImageLook *look, GError **error)
+{
+    g_auto(WkPlace) place = WK_PLACE_INIT;
+    g_auto(WkImageLook) seen = { .kind = WK_IMAGE_ABSENT };
+    g_autoptr(GError) complaint = NULL;
+    WK_AUTO_FD int fd = -1;
+    struct stat st;
+
+    wk_image_look_clear(look);
+    if (wk_place_open(path, &place, &complaint))
+        fd = wk_place_open_file(&place, O_RDONLY, &st, &complaint);
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_NOT_FOUND))
+        return TRUE;
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_CONFLICT)) {
+        wk_file_id_from_stat(&st, &look->file);
+        look->kind = WK_IMAGE_FOREIGN;
+        return TRUE;
+    }
+    if (complaint != NULL) {
+        g_propagate_error(error, g_steal_pointer(&complaint));
+        return FALSE;
+    }
+    wk_file_id_from_stat(&st, &seen.file);
+    if (!look_at_file(fd, path, &seen, error))
+        return FALSE;
+    *look = seen;
+    seen.xml = NULL;
+    return TRUE;
+}
+
+/* Opens @path if it is @file's inode; otherwise (missing, another, no regular file) @fd stays -1,
+ * which is no error: there is nothing of ours to change. */
+static gboolean
+open_if_inode(const char *path, const WkFileId *file, int flags, int *fd, GError **error)
+{
+    g_auto(WkPlace) place = WK_PLACE_INIT;
+    g_autoptr(GError) complaint = NULL;
+    WK_AUTO_FD int opened = -1;
+    WkFileId now;
+    struct stat st;
+
+    if (wk_place_open(path, &place, &complaint))
+        opened = wk_place_open_file(&place, flags, &st, &complaint);
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_NOT_FOUND)
+        || g_error_matches(complaint, WK_ERROR, WK_ERROR_CONFLICT))
+        return TRUE;
+    if (complaint != NULL) {
+        g_propagate_error(error, g_steal_pointer(&complaint));
+        return FALSE;
+    }
+    wk_file_id_from_stat(&st, &now);
+    if (wk_file_id_same_inode(&now, file))
+        *fd = g_steal_fd(&opened);
+    return TRUE;
+}
+
+gboolean
+wk_image_kill(const char *path, const WkFileId *file, GError **error)
+{
+    WK_AUTO_FD int fd = -1;
+    char magic[WK_IMAGE_MAGIC_BYTES] = { 0 };
+
+    if (!open_if_inode(path, file, O_RDWR, &fd, error))
+        return FALSE;
+    if (fd < 0)
+        return TRUE;
+    if (pread(fd, magic, sizeof magic, 0) < 0) {
+        wk_error_set_errno(error, errno, "reading '%s'", path);
+        return FALSE;
+    }
+    if (!has_magic(magic, wk_image_magic_final))
+        return TRUE;
+    return wk_files_write_at(fd, wk_image_magic_partial, WK_IMAGE_MAGIC_BYTES, 0, path, error);
+}
+
+gboolean
+wk_image_sync(const char *path, const WkFileId *file, GError **error)
+{
+    WK_AUTO_FD int fd = -1;
+
+    if (!open_if_inode(path, file, O_RDONLY, &fd, error))
+        return FALSE;
+    return fd < 0 || wk_files_sync(fd, path, error);
+}
+
+gboolean
+wk_image_unlink(const char *path, const WkFileId *file, GError **error)
+{
+    g_auto(WkPlace) place = WK_PLACE_INIT;
+    g_autoptr(GError) complaint = NULL;
+    WK_AUTO_FD int fd = -1;
+    WkFileId now;
+    struct stat st;
+
+    if (wk_place_open(path, &place, &complaint))
+        fd = wk_place_open_file(&place, O_RDONLY, &st, &complaint);
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_NOT_FOUND))
+        return TRUE;
+    if (complaint != NULL) {
+        g_propagate_error(error, g_steal_pointer(&complaint));
+        return FALSE;
+    }
+    wk_file_id_from_stat(&st, &now);
+    if ((file == NULL || !wk_file_id_same_inode(&now, file))
+        && !wk_guard_is_at(fd, now.size_bytes)) {
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' is not ours: left alone", path);
+        return FALSE;
+    }
+    /* as late as can be: what goes must be what was looked at (R6) */
+    if (!wk_place_is_inode(&place, &st)) {
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' was replaced: left alone", path);
+        return FALSE;
+    }
+    if (unlinkat(place.folder_fd, place.name, 0) < 0 && errno != ENOENT) {
+        wk_error_set_errno(error, errno, "removing '%s'", path);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+fail_link(int errnum, const char *from, const char *to, GError **error)
+{
+    if (errnum == EXDEV)
+        wk_error_set(
+            error, WK_ERROR_REFUSED, "VaultOnOtherFileSystem",
+            "can't link '%s' as '%s': they are on two file systems, or on two mounts of one", from,
+            to);
+    else
+        wk_error_set_errno(error, errnum, "linking '%s' as '%s'", from, to);
+    return FALSE;
+}
+
+gboolean
+wk_image_link(const char *from, const char *to, GError **error)
+{
+    g_auto(WkPlace) source = WK_PLACE_INIT;
+    g_auto(WkPlace) target = WK_PLACE_INIT;
+    WK_AUTO_FD int fd = -1;
+    struct stat st;
+    gboolean made;
+
+    if (!wk_place_open(from, &source, error) || !wk_place_open(to, &target, error))
+        return FALSE;
+    fd = wk_place_open_file(&source, O_RDONLY, &st, error);
+    if (fd < 0)
+        return FALSE;
+    made = linkat(source.folder_fd, source.name, target.folder_fd, target.name, 0) == 0;
+    if (!made && errno != EEXIST)
+        return fail_link(errno, from, to, error);
+    if (wk_place_is_inode(&target, &st))
+        return TRUE;
+    /* either something else was there, or the source was replaced under our hands */
+    if (made)
+        (void)unlinkat(target.folder_fd, target.name, 0);
+    wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' is not the file '%s'", to, from);
+    return FALSE;
+}

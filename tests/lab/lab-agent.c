@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lab-private.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#define AGENT        "wukongd"
+#define CTL_MS       300000
+#define REQUEST_MS   30000L
+#define AGENT_END_MS 60000
+
+/* Where the build puts a program, (transfer full). */
+static char *
+find_program(const char *name, GError **error)
+{
+    g_autofree char *top = lab_build_path(name);
+    g_autofree char *sub = g_strdup_printf("src/%s", name);
+    g_autofree char *src = lab_build_path(sub);
+
+    if (g_file_test(top, G_FILE_TEST_IS_EXECUTABLE))
+        return g_steal_pointer(&top);
+    if (g_file_test(src, G_FILE_TEST_IS_EXECUTABLE))
+        return g_steal_pointer(&src);
+    g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "no %s: is WK_BUILDDIR right?", top);
+    return NULL;
+}
+
+static size_t
+take_body(char *bytes, size_t size, size_t count, void *data)
+{
+    g_string_append_len(data, bytes, (gssize)(size * count));
+    return size * count;
+}
+
+static void
+prepare_request(CURL *curl, const char *method, const char *url, const char *body, GString *taken)
+{
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, LAB_CONTROL);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, REQUEST_MS);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, taken);
+    if (body != NULL)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    else if (g_str_equal(method, "POST"))
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+}
+
+int
+lab_http(const char *method, const char *path, const char *body, char **answer, GError **error)
+{
+    g_autofree char *url = g_strdup_printf("http://localhost%s", path);
+    g_autoptr(GString) taken = g_string_new(NULL);
+    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+    CURL *curl = curl_easy_init();
+    long status = -1;
+    CURLcode code;
+
+    prepare_request(curl, method, url, body, taken);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    code = curl_easy_perform(curl);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    else
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "%s %s: %s", method, path,
+                    curl_easy_strerror(code));
+    curl_easy_cleanup(curl);
+    curl_slist_free_all(headers);
+    if (answer != NULL)
+        *answer = g_strdup(taken->str);
+    return (int)status;
+}
+
+static gboolean
+is_ready(gpointer data G_GNUC_UNUSED)
+{
+    /* one that has ended is told below, not waited for */
+    return lab_pid(AGENT) == 0 || lab_http("GET", "/readyz", NULL, NULL, NULL) == 200;
+}
+
+gboolean
+lab_agent_wait_ready(guint timeout_ms, GError **error)
+{
+    if (!lab_wait(AGENT " to be ready", timeout_ms, is_ready, NULL, error))
+        return FALSE;
+    if (lab_pid(AGENT) == 0) {
+        g_set_error_literal(error, LAB_ERROR, LAB_ERROR_FAILED,
+                            AGENT " ended before it was ready, see its log");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean
+lab_agent_start(const LabAgentOptions *options, GError **error)
+{
+    static const char *const usual_args[] = { "--no-kube", NULL };
+    static const LabAgentOptions usual = { 0 };
+    g_autofree char *program = NULL;
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    const char *const *args;
+
+    if (options == NULL)
+        options = &usual;
+    if (!lab_init(error) || (program = find_program(AGENT, error)) == NULL)
+        return FALSE;
+    if (lab_pid(AGENT) != 0) {
+        g_set_error_literal(error, LAB_ERROR, LAB_ERROR_FAILED, AGENT " runs already");
+        return FALSE;
+    }
+    args = options->args != NULL ? options->args : usual_args;
+    g_ptr_array_add(argv, program);
+    for (gsize i = 0; args[i] != NULL; i++)
+        g_ptr_array_add(argv, (char *)args[i]);
+    g_ptr_array_add(argv, NULL);
+    if (lab_spawn(AGENT, (const char *const *)argv->pdata, options->env, error) < 0)
+        return FALSE;
+    return options->no_wait
+           || lab_agent_wait_ready(options->timeout_ms != 0 ? options->timeout_ms : LAB_WAIT_MS,
+                                   error);
+}
+
+gboolean
+lab_agent_term(int *status, GError **error)
+{
+    return lab_kill(AGENT, SIGTERM, AGENT_END_MS, status, error);
+}
+
+gboolean
+lab_agent_kill(GError **error)
+{
+    return lab_kill(AGENT, SIGKILL, AGENT_END_MS, NULL, error);
+}
+
+gboolean
+lab_agent_restart(const LabAgentOptions *options, GError **error)
+{
+    return lab_agent_kill(error) && lab_agent_start(options, error);
+}
+
+gboolean
+lab_ctlv(LabOutput *output, const char *const *words, guint timeout_ms, GError **error)
+{
+    g_autofree char *program = find_program("wukongctl", error);
+    g_autoptr(GPtrArray) argv = g_ptr_array_new();
+
+    if (program == NULL)
+        return FALSE;
+    g_ptr_array_add(argv, program);
+    for (gsize i = 0; words[i] != NULL; i++)
+        g_ptr_array_add(argv, (char *)words[i]);
+    g_ptr_array_add(argv, NULL);
+    return lab_run_capture((const char *const *)argv->pdata, NULL, timeout_ms, output, error);
+}
+
+gboolean
+lab_ctl(LabOutput *output, GError **error, ...)
+{
+    g_autoptr(GPtrArray) words = g_ptr_array_new();
+    const char *word;
+    va_list list;
+
+    va_start(list, error);
+    while ((word = va_arg(list, const char *)) != NULL)
+        g_ptr_array_add(words, (char *)word);
+    va_end(list);
+    g_ptr_array_add(words, NULL);
+    return lab_ctlv(output, (const char *const *)words->pdata, CTL_MS, error);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "unit.h"
+
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A folder with one thing of each kind in it. */
+typedef struct {
+    char *path;
+    int fd;
+} Folder;
+
+static char *
+path_in(const Folder *folder, const char *name)
+{
+    return g_build_filename(folder->path, name, NULL);
+}
+
+static int
+setup(void **state)
+{
+    Folder *folder = g_new0(Folder, 1);
+    g_autofree char *file = NULL;
+
+    folder->path = g_dir_make_tmp("wukong-files-XXXXXX", NULL);
+    assert_non_null(folder->path);
+    folder->fd = wk_files_open_folder(folder->path, NULL);
+    assert_true(folder->fd >= 0);
+    file = path_in(folder, "file");
+    assert_true(g_file_set_contents(file, "0123456789", 10, NULL));
+    assert_int_equal(symlinkat("file", folder->fd, "link"), 0);
+    assert_int_equal(symlinkat(".", folder->fd, "folder-link"), 0);
+    assert_int_equal(mkfifoat(folder->fd, "fifo", 0600), 0);
+    *state = folder;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    static const char *const names[] = { "file", "link", "folder-link", "fifo", "new", "made" };
+    Folder *folder = *state;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = path_in(folder, names[i]);
+
+        (void)g_remove(path);
+    }
+    wk_files_auto_close(&folder->fd);
+    assert_int_equal(g_rmdir(folder->path), 0);
+    g_free(folder->path);
+    g_free(folder);
+    return 0;
+}
+
+static void
+test_open_folder(void **state)
+{
+    const Folder *folder = *state;
+    g_autofree char *link = path_in(folder, "folder-link");
+    g_autofree char *file = path_in(folder, "file");
+    g_autofree char *none = path_in(folder, "none");
+    g_autoptr(GError) error = NULL;
+
+    assert_int_equal(wk_files_open_folder(link, &error), -1);
+    unit_assert_error(&error, WK_ERROR_FAILED, "folder-link");
+    assert_int_equal(wk_files_open_folder(file, &error), -1);
+    unit_assert_error(&error, WK_ERROR_FAILED, "opening folder");
+    assert_int_equal(wk_files_open_folder(none, &error), -1);
+    unit_assert_error(&error, WK_ERROR_FAILED, "none");
+    assert_false(wk_files_sync_folder(none, &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "none");
+    assert_true(wk_files_sync_folder(folder->path, &error));
+}
+
+static void
+test_open_at(void **state)
+{
+    static const struct {
+        const char *name;
+        int flags;
+        WkErrorCode code;
+    } refused[] = {
+        { "none", O_RDONLY, WK_ERROR_NOT_FOUND },
+        { "link", O_RDONLY, WK_ERROR_FAILED },
+        { "link", O_RDWR, WK_ERROR_FAILED },
+        { "fifo", O_RDONLY, WK_ERROR_CORRUPT },
+        { "fifo", O_WRONLY, WK_ERROR_FAILED },
+        { ".", O_RDONLY, WK_ERROR_CORRUPT },
+        { "folder-link", O_RDONLY, WK_ERROR_FAILED },
+        { "link", O_CREAT | O_WRONLY, WK_ERROR_FAILED },
+    };
+    const Folder *folder = *state;
+    g_autoptr(GError) error = NULL;
+    WK_AUTO_FD int fd = wk_files_open_at(folder->fd, "file", O_RDWR, &error);
+    WK_AUTO_FD int made = -1;
+    struct stat st;
+
+    assert_true(fd >= 0);
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(refused); i++) {
+        assert_int_equal(wk_files_open_at(folder->fd, refused[i].name, refused[i].flags, &error),
+                         -1);
+        unit_assert_error(&error, refused[i].code, refused[i].name);
+    }
+    made = wk_files_open_at(folder->fd, "new", O_CREAT | O_EXCL | O_WRONLY, &error);
+    assert_true(made >= 0);
+    assert_int_equal(fstat(made, &st), 0);
+    assert_int_equal(st.st_mode & 0077, 0);
+    assert_int_equal(wk_files_open_at(folder->fd, "new", O_CREAT | O_EXCL | O_WRONLY, &error), -1);
+    unit_assert_error(&error, WK_ERROR_FAILED, "new");
+}
+
+static void
+test_read_and_write(void **state)
+{
+    const Folder *folder = *state;
+    WK_AUTO_FD int fd = wk_files_open_at(folder->fd, "file", O_RDWR, NULL);
+    WK_AUTO_FD int readonly = wk_files_open_at(folder->fd, "file", O_RDONLY, NULL);
+    g_autoptr(GError) error = NULL;
+    char text[11] = "";
+
+    assert_true(wk_files_write_at(fd, "Part", 4, 3, "the image", &error));
+    assert_true(wk_files_read_at(fd, text, 10, 0, "the image", &error));
+    assert_string_equal(text, "012Part789");
+    assert_true(wk_files_read_at(fd, text, 0, 10, "the image", &error));
+    assert_false(wk_files_read_at(fd, text, 11, 0, "the image", &error));
+    assert_string_equal(wk_error_get_reason(error), "ImageCorrupt");
+    unit_assert_error(&error, WK_ERROR_CORRUPT, "the image ends too early");
+    assert_false(wk_files_read_at(fd, text, 1, 10, "the image", &error));
+    unit_assert_error(&error, WK_ERROR_CORRUPT, "ends too early");
+    assert_false(wk_files_write_at(readonly, "x", 1, 0, "the image", &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "writing the image: ");
+    assert_false(wk_files_read_at(-1, text, 1, 0, "the image", &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "reading the image: ");
+    assert_true(wk_files_sync(fd, "the image", &error));
+    assert_false(wk_files_sync(-1, "the image", &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "syncing the image: ");
+}
+
+static void
+test_make_folder(void **state)
+{
+    const Folder *folder = *state;
+    g_autofree char *made = path_in(folder, "made");
+    g_autofree char *deep = path_in(folder, "none/made");
+    g_autoptr(GError) error = NULL;
+    struct stat st;
+
+    assert_true(wk_files_make_folder(made, &error));
+    assert_true(wk_files_make_folder(made, &error));
+    assert_int_equal(stat(made, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_false(wk_files_make_folder(deep, &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "making folder");
+}
+
+static void
+test_facts(void **state)
+{
+    const Folder *folder = *state;
+    const struct stat st = { .st_mtim = { .tv_sec = 1795377600, .tv_nsec = 999999999 } };
+    g_autofree char *none = path_in(folder, "none");
+    g_autoptr(GError) error = NULL;
+    guint64 free_bytes = 0, size_bytes = 0;
+
+    assert_true(wk_files_mtime_ns(&st) == G_GINT64_CONSTANT(1795377600999999999));
+    assert_true(wk_files_free_bytes(folder->path, &free_bytes, &size_bytes, &error));
+    assert_true(size_bytes > 0 && free_bytes <= size_bytes);
+    assert_true(wk_files_free_bytes(folder->path, &free_bytes, NULL, &error));
+    assert_false(wk_files_free_bytes(none, &free_bytes, NULL, &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "free space");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_open_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_open_at, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_read_and_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_make_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_facts, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("base-files", tests, NULL, NULL);
+}
