@@ -403,7 +403,7 @@ wk_config_free(WkConfig *self)
         return;
     for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
         if (keys[i].kind == KIND_TEXT || keys[i].kind == KIND_CHOICE)
-            g_free(*(char **)((guint8 *)self + keys[i].offset));
+            g_free(*(char **)(gpointer)((guint8 *)self + keys[i].offset));
     }
     g_clear_pointer(&self->sources, g_ptr_array_unref);
     g_clear_pointer(&self->guests, g_ptr_array_unref);

@@ -33,6 +33,7 @@ struct _WkTask {
     guint attempt;
     gboolean working;   /* a worker has it */
     gboolean finishing; /* its outcome is being written */
+    gboolean syncing;   /* the clock is being set, the outcome waits for it */
     gboolean stopping;  /* asked to stop: by cancel, by its deadline, or by an opposite request */
     gint64 stopping_since_us; /* monotonic */
     char *stop_why;           /* for people */

@@ -18,8 +18,14 @@ wk_virt_find(WkConnection *connection, const char *uuid, GError **error)
 gboolean
 wk_virt_check(int answer, virDomainPtr domain, const char *doing, GError **error)
 {
+    g_autofree char *text = NULL;
+    virErrorPtr cause;
+
     if (answer >= 0)
         return TRUE;
-    wk_virt_set_error(error, "%s domain '%s'", doing, virDomainGetName(domain));
+    cause = virSaveLastError(); /* asking for the name would reset it */
+    text = g_strdup_printf("%s domain '%s'", doing, virDomainGetName(domain));
+    wk_virt_set_error_from(error, cause, text);
+    virFreeError(cause);
     return FALSE;
 }
