@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "model/policy.h"
-#include "model/precheck.h"
 
 /* One request on its way through its prechecks. */
 typedef struct {
@@ -31,28 +30,6 @@ accept_free(gpointer data)
 }
 
 static gboolean
-precheck(Accept *accept, GError **error)
-{
-    WkJob *job = accept->job;
-    WkPrecheck input = { .persistent = job->look.persistent,
-                         .can_save = job->cannot_save == NULL,
-                         .cannot_why = job->cannot_save,
-                         .kept_bytes = job->kept_bytes,
-                         .promised_bytes = job->promised_bytes };
-    const WkTarget target = job->target != WK_TARGET_NONE ? job->target : job->default_target;
-    g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
-
-    if (connection == NULL)
-        return FALSE;
-    job->facts = wk_domain_read_facts(connection, job->uuid, error);
-    if (job->facts == NULL
-        || (job->vault != NULL && !wk_vault_space(job->vault, &input.free_bytes, NULL, error)))
-        return FALSE;
-    input.facts = job->facts;
-    return wk_precheck_suspend(&input, target, error);
-}
-
-static gboolean
 already_so(Accept *accept)
 {
     WkOperation *op = accept->op;
@@ -71,7 +48,7 @@ check_save(Accept *accept, GError **error)
 {
     g_autoptr(GError) local = NULL;
 
-    if (precheck(accept, &local))
+    if (wk_job_precheck_save(accept->job, &local))
         return TRUE;
     if (accept->fallback == WK_FALLBACK_NONE
         || !g_error_matches(local, WK_ERROR, WK_ERROR_REFUSED)) {

@@ -7,7 +7,6 @@
 #include "agent/restore.h"
 #include "agent/save.h"
 #include "base/error.h"
-#include "model/precheck.h"
 
 /* More turns than any road through the table has; one that goes round in circles ends here. */
 #define TURNS_MAX 64
@@ -63,36 +62,6 @@ try_save(WkJob *job, GError **error)
     return TURN_AGAIN;
 }
 
-static gboolean
-read_facts(WkJob *job, GError **error)
-{
-    g_autoptr(WkConnection) connection = NULL;
-
-    if (job->facts != NULL)
-        return TRUE;
-    connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
-    if (connection != NULL)
-        job->facts = wk_domain_read_facts(connection, job->uuid, error);
-    return job->facts != NULL;
-}
-
-static gboolean
-precheck_save(WkJob *job, GError **error)
-{
-    WkPrecheck input = { .persistent = job->look.persistent,
-                         .can_save = job->cannot_save == NULL,
-                         .cannot_why = job->cannot_save,
-                         .kept_bytes = job->kept_bytes,
-                         .promised_bytes = job->promised_bytes };
-
-    if (!read_facts(job, error))
-        return FALSE;
-    if (job->vault != NULL && !wk_vault_space(job->vault, &input.free_bytes, NULL, error))
-        return FALSE;
-    input.facts = job->facts;
-    return wk_precheck_suspend(&input, WK_TARGET_DISK, error);
-}
-
 static Turn
 do_decision(WkJob *job, const WkDecision *decision, GError **error)
 {
@@ -104,7 +73,7 @@ do_decision(WkJob *job, const WkDecision *decision, GError **error)
     case WK_DO_UNPAUSE:
         return turn_of(wk_memory_unpause(job, error), TURN_DONE);
     case WK_DO_SAVE:
-        return job->tried || precheck_save(job, error) ? try_save(job, error) : TURN_FAILED;
+        return job->tried || wk_job_precheck_save(job, error) ? try_save(job, error) : TURN_FAILED;
     case WK_DO_RESTORE:
         return turn_of(wk_run_check(job->run, error) && wk_restore_begin(job, error), TURN_AGAIN);
     case WK_DO_DISCARD:

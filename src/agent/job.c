@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "model/precheck.h"
 #include "vault/witness.h"
 #include "virt/domain_xml.h"
 
@@ -192,6 +193,37 @@ wk_job_look(WkJob *self, GError **error)
         self->disk_changed = g_strdup(local->message);
     note_facts(self, disks_same);
     return TRUE;
+}
+
+static gboolean
+read_facts(WkJob *self, GError **error)
+{
+    g_autoptr(WkConnection) connection = NULL;
+
+    if (self->facts != NULL)
+        return TRUE;
+    connection = wk_source_borrow(self->source, WK_LANE_QUICK, error);
+    if (connection != NULL)
+        self->facts = wk_domain_read_facts(connection, self->uuid, error);
+    return self->facts != NULL;
+}
+
+gboolean
+wk_job_precheck_save(WkJob *self, GError **error)
+{
+    WkPrecheck input = { .persistent = self->look.persistent,
+                         .can_save = self->cannot_save == NULL,
+                         .cannot_why = self->cannot_save,
+                         .promised_bytes = self->promised_bytes };
+    guint64 size_bytes = 0;
+
+    if (!read_facts(self, error))
+        return FALSE;
+    if (self->vault != NULL && !wk_vault_space(self->vault, &input.free_bytes, &size_bytes, error))
+        return FALSE;
+    input.facts = self->facts;
+    input.kept_bytes = size_bytes / 100 * self->reserve_percent;
+    return wk_precheck_suspend(&input, WK_TARGET_DISK, error);
 }
 
 gboolean

@@ -45,7 +45,7 @@ typedef struct {
     WkTarget default_target;
     WkAction action; /* as published; NONE for recovery */
     WkOrigin origin;
-    guint64 kept_bytes;     /* for the precheck: of the vault's file system, to stay free */
+    guint reserve_percent;  /* for the precheck: of the vault's file system, to stay free */
     guint64 promised_bytes; /* and what other saves were promised */
     char *cannot_save;      /* why there is no suspend to disk; NULL: there is */
 
@@ -87,6 +87,9 @@ gboolean wk_job_look_domain(WkJob *self, GError **error);
 /* Worker: W as it is now against what was recorded (or, before, against M's time).
  * Returns: FALSE without @error when something differs. */
 gboolean wk_job_disks_same(WkJob *self, GError **error);
+
+/* Worker: can the guest, as last seen, be saved to disk at all? Changes nothing (I7). */
+gboolean wk_job_precheck_save(WkJob *self, GError **error);
 
 /* Worker: passes @step, then commits @next (transfer full) as the guest's row, provided that the
  * row is as this job left it. */

@@ -71,6 +71,10 @@ take_look(WkEngine *self, WkGuest *guest, Look *look)
 {
     WkJob *job = look->job;
 
+    /* What the last operation left to say was about the state before. */
+    if (guest->seen && guest->look.power != job->look.power
+        && guest->record->state == WK_LEDGER_NONE)
+        wk_record_explain(guest->record, NULL, NULL);
     wk_guest_saw(guest, &job->look, g_steal_pointer(&look->facts));
     guest->foreign_save = guest->record->state == WK_LEDGER_NONE
                           && job->managed.kind == WK_IMAGE_FINAL
@@ -211,6 +215,26 @@ requeue_left(WkEngine *self, WkSource *source)
     g_hash_table_remove(self->left, name);
 }
 
+/* Images of guests that neither libvirt nor the ledger knows: row N2 sees to them. */
+static void
+find_forgotten(WkEngine *self, WkSource *source)
+{
+    g_autoptr(GPtrArray) uuids = NULL;
+
+    if (self->vault == NULL || wk_source_get_save_dir(source) == NULL)
+        return;
+    uuids = wk_vault_list(self->vault, NULL);
+    for (guint i = 0; uuids != NULL && i < uuids->len; i++) {
+        const char *uuid = g_ptr_array_index(uuids, i);
+        WkGuest *guest;
+
+        if (wk_engine_find(self, uuid) != NULL)
+            continue;
+        guest = wk_guest_new(source, uuid, uuid, NULL);
+        g_hash_table_replace(self->guests, guest->uuid, guest);
+    }
+}
+
 static void
 on_listed(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
@@ -229,6 +253,7 @@ on_listed(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     }
     for (guint i = 0; i < list->len; i++)
         take_entry(self, source, g_ptr_array_index(list, i));
+    find_forgotten(self, source);
     g_hash_table_remove(self->unlisted, source);
     requeue_left(self, source);
     look_at_all(self, source);

@@ -446,14 +446,16 @@ recovered(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
     } else if (is_waiting(error)) {
         wait_for_job(self, task, guest);
         return;
-    } else if (wk_source_is_up(guest->source) && is_passing(self, error)) {
+    } else if (wk_source_is_up(guest->source)) {
+        /* The table has no row for "give up": it is tried for as long as it takes. */
+        wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
+               "bringing the guest in order, attempt %u: %s", task->attempt, error->message);
+        guest->needs_recovery = FALSE; /* readiness does not wait for it */
         retry_later(task, error);
+        wk_engine_publish_guest(self, guest);
         return;
     } else {
-        /* When the source is away it is listed again, and recovered then. */
-        guest->needs_recovery = !wk_source_is_up(guest->source);
-        wk_log(WK_LOG_ERROR, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
-               "bringing the guest in order: %s", error->message);
+        guest->needs_recovery = TRUE; /* the source is away: it is listed again, and looked at */
     }
     end_task(self, guest, task);
 }

@@ -132,17 +132,6 @@ wk_engine_promised(WkEngine *self, const WkTask *except)
     return sum;
 }
 
-static guint64
-kept_bytes(WkEngine *self)
-{
-    guint64 free_bytes;
-    guint64 size_bytes;
-
-    if (self->vault == NULL || !wk_vault_space(self->vault, &free_bytes, &size_bytes, NULL))
-        return 0;
-    return size_bytes / 100 * self->reserve_percent;
-}
-
 WkJob *
 wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
 {
@@ -157,7 +146,7 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
     job->cannot_save = g_strdup(self->cannot_save);
     if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL)
         job->cannot_save = g_strdup("its source has no managed saves");
-    job->kept_bytes = kept_bytes(self);
+    job->reserve_percent = self->reserve_percent;
     job->promised_bytes = wk_engine_promised(self, task);
     if (task->op != NULL) {
         job->target = task->asked;
@@ -273,6 +262,11 @@ void
 wk_engine_enqueue(WkEngine *self, WkGuest *guest, WkTask *task)
 {
     wk_engine_publish_operation(self, task->op);
+    /* An operation settles the guest itself, so it need not wait for a recovery's next try. */
+    if (guest->task != NULL && guest->task->op == NULL && guest->task->retry_timer != NULL) {
+        wk_task_disarm_all(guest->task);
+        g_clear_pointer(&guest->task, wk_task_unref);
+    }
     if (guest->task == NULL) {
         guest->task = task;
         if (task->op != NULL)

@@ -54,6 +54,14 @@ field_of(const GLogField *fields, gsize n_fields, const char *key)
     return NULL;
 }
 
+/* Debug lines are ours only: libraries tell of every handle they touch. */
+static gboolean
+is_chatter(WkLogLevel level, const GLogField *fields, gsize n_fields)
+{
+    return level == WK_LOG_DEBUG
+           && g_strcmp0(field_of(fields, n_fields, "GLIB_DOMAIN"), G_LOG_DOMAIN) != 0;
+}
+
 static GLogWriterOutput
 write_line(GLogLevelFlags flags, const GLogField *fields, gsize n_fields,
            gpointer user_data G_GNUC_UNUSED)
@@ -62,7 +70,7 @@ write_line(GLogLevelFlags flags, const GLogField *fields, gsize n_fields,
     g_autofree char *text = NULL;
     const char *guest;
 
-    if ((gint)level > g_atomic_int_get(&threshold))
+    if ((gint)level > g_atomic_int_get(&threshold) || is_chatter(level, fields, n_fields))
         return G_LOG_WRITER_HANDLED;
     if (to_journal && g_log_writer_journald(flags, fields, n_fields, NULL) == G_LOG_WRITER_HANDLED)
         return G_LOG_WRITER_HANDLED;
@@ -112,7 +120,7 @@ wk_log(WkLogLevel level, const WkLogFields *about, const char *format, ...)
     static const WkLogFields nothing;
     const WkLogFields *extra = about != NULL ? about : &nothing;
     g_autofree char *text = NULL;
-    GLogField fields[8];
+    GLogField fields[9];
     gsize n = 0;
     va_list args;
 
@@ -120,6 +128,7 @@ wk_log(WkLogLevel level, const WkLogFields *about, const char *format, ...)
     text = g_strdup_vprintf(format, args);
     va_end(args);
     add_field(fields, &n, "MESSAGE", text);
+    add_field(fields, &n, "GLIB_DOMAIN", G_LOG_DOMAIN);
     add_field(fields, &n, "PRIORITY", priorities[level]);
     add_field(fields, &n, "SYSLOG_IDENTIFIER", "wukongd");
     add_field(fields, &n, "WUKONG_VM", extra->guest);

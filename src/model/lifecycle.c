@@ -8,7 +8,7 @@ static const WkPlace places_of_power[] = {
     [WK_POWER_RUNNING] = WK_PLACE_RUNNING,   [WK_POWER_PAUSED] = WK_PLACE_PAUSED,
     [WK_POWER_LOADED] = WK_PLACE_PAUSED,     [WK_POWER_STARTING] = WK_PLACE_BUSY,
     [WK_POWER_IO_ERROR] = WK_PLACE_IO_ERROR, [WK_POWER_BUSY] = WK_PLACE_BUSY,
-    [WK_POWER_CRASHED] = WK_PLACE_OFF,       [WK_POWER_ASLEEP] = WK_PLACE_BUSY,
+    [WK_POWER_CRASHED] = WK_PLACE_CRASHED,   [WK_POWER_ASLEEP] = WK_PLACE_ASLEEP,
     [WK_POWER_STOPPING] = WK_PLACE_BUSY,
 };
 
@@ -84,6 +84,14 @@ static const WkDecision io_error = {
     WK_DO_REFUSE, WK_ERROR_CONFLICT, "PausedByIOError",
     "it is paused by an I/O error of its disk; mend the storage, then virsh resume"
 };
+static const WkDecision crashed = {
+    WK_DO_REFUSE, WK_ERROR_CONFLICT, "Crashed",
+    "it crashed, and libvirt keeps what is left of it; virsh destroy ends it"
+};
+static const WkDecision asleep = {
+    WK_DO_REFUSE, WK_ERROR_CONFLICT, "GuestAsleep",
+    "the guest itself went to sleep (ACPI S3); virsh dompmwakeup wakes it"
+};
 static const WkDecision gone = { WK_DO_REFUSE, WK_ERROR_NOT_FOUND, "NoSuchGuest",
                                  "libvirt does not know it any more" };
 static const WkDecision busy = {
@@ -103,6 +111,8 @@ static const WkDecision *const table[WK_PLACES][WK_ASKS] = {
     [WK_PLACE_STOPPED] = { NULL, &not_running, &not_running, &do_start, &nothing_saved },
     [WK_PLACE_FOREIGN] = { &foreign, &foreign, &foreign, &foreign, &foreign },
     [WK_PLACE_IO_ERROR] = { NULL, &io_error, &io_error, &io_error, &nothing_saved },
+    [WK_PLACE_CRASHED] = { NULL, &crashed, &crashed, &crashed, &nothing_saved },
+    [WK_PLACE_ASLEEP] = { NULL, &asleep, &asleep, &asleep, &nothing_saved },
     [WK_PLACE_BUSY] = { NULL, &busy, &busy, &busy, &busy },
     [WK_PLACE_GONE] = { NULL, &gone, &gone, &gone, &gone },
     [WK_PLACE_MIDWAY] = { NULL, &midway, &midway, &midway, &midway },

@@ -21,11 +21,13 @@ typedef enum {
     WK_PLACE_STOPPED, /* off, stopped by a fallback of ours */
     WK_PLACE_FOREIGN, /* off, with a managed save that is not ours */
     WK_PLACE_IO_ERROR,
-    WK_PLACE_BUSY,   /* in the hands of somebody else: migration, dump, another's save */
-    WK_PLACE_GONE,   /* no such domain, and no image of ours */
-    WK_PLACE_MIDWAY, /* saving, restoring or spent: recovery comes first */
+    WK_PLACE_CRASHED, /* and its QEMU is kept */
+    WK_PLACE_ASLEEP,  /* ACPI S3 */
+    WK_PLACE_BUSY,    /* in the hands of somebody else: migration, dump, another's save */
+    WK_PLACE_GONE,    /* no such domain, and no image of ours */
+    WK_PLACE_MIDWAY,  /* saving, restoring or spent: recovery comes first */
 } WkPlace;
-#define WK_PLACES 11
+#define WK_PLACES 13
 
 typedef enum {
     WK_ASK_SUSPEND, /* no target given */

@@ -29,6 +29,9 @@ static const struct {
       "ForeignSave" },
     { WK_PLACE_IO_ERROR, "PausedByIOError", "PausedByIOError", "PausedByIOError", "PausedByIOError",
       "PausedByIOError", "NoSavedState" },
+    { WK_PLACE_CRASHED, "Crashed", "Crashed", "Crashed", "Crashed", "Crashed", "NoSavedState" },
+    { WK_PLACE_ASLEEP, "GuestAsleep", "GuestAsleep", "GuestAsleep", "GuestAsleep", "GuestAsleep",
+      "NoSavedState" },
     { WK_PLACE_BUSY, "...GuestBusy", "...GuestBusy", "...GuestBusy", "...GuestBusy", "...GuestBusy",
       "...GuestBusy" },
     { WK_PLACE_GONE, "NoSuchGuest", "NoSuchGuest", "NoSuchGuest", "NoSuchGuest", "NoSuchGuest",
@@ -113,7 +116,7 @@ static const WkPlace of_power[] = {
     [WK_POWER_RUNNING] = WK_PLACE_RUNNING,   [WK_POWER_PAUSED] = WK_PLACE_PAUSED,
     [WK_POWER_LOADED] = WK_PLACE_PAUSED,     [WK_POWER_STARTING] = WK_PLACE_BUSY,
     [WK_POWER_IO_ERROR] = WK_PLACE_IO_ERROR, [WK_POWER_BUSY] = WK_PLACE_BUSY,
-    [WK_POWER_CRASHED] = WK_PLACE_OFF,       [WK_POWER_ASLEEP] = WK_PLACE_BUSY,
+    [WK_POWER_CRASHED] = WK_PLACE_CRASHED,   [WK_POWER_ASLEEP] = WK_PLACE_ASLEEP,
     [WK_POWER_STOPPING] = WK_PLACE_BUSY,
 };
 
