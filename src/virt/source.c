@@ -54,7 +54,7 @@ static void connect_now(WkSource *self);
 void
 wk_source_init_events(void)
 {
-    wk_virt_silence_errors();
+    wk_virt_init();
     (void)signal(SIGPIPE, SIG_IGN); /* libvirt's client writes to a daemon that may be dead */
     gvir_event_register();
 }
