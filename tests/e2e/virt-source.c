@@ -170,7 +170,7 @@ test_abandon_hung(void **state G_GNUC_UNUSED)
     before = wk_clock_mono_us();
     wk_source_abandon(source, "libvirtd hangs");
     assert_int_equal(seen.downs, 1);
-    assert_true(wk_clock_mono_us() - before < G_USEC_PER_SEC / 10);
+    assert_true(wk_clock_mono_us() - before < G_USEC_PER_SEC);
     assert_true(wait_for(&answered, 2, LAB_WAIT_MS)); /* those that had not started: it is away */
     assert_int_equal(kill(pid, SIGCONT), 0);
     assert_true(wait_for(&seen.ups, 2, LAB_WAIT_MS));
