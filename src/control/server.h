@@ -9,9 +9,9 @@ G_BEGIN_DECLS
  * The control server: HTTP/1.1 and JSON on a Unix socket (contract, section 5; data/openapi.yaml),
  * on libsoup's server and the default main context. Main thread only.
  *
- * Bounds: one request a connection, request bodies 64 KiB (413), 64 connections and 16 streams (503);
- * a peer that neither sends nor takes anything for 30 s is dropped, and so is the reader of a stream
- * that leaves more than 1 MiB unread.
+ * Bounds: one request a connection, request bodies 64 KiB (413), 64 connections and 16 streams
+ * (503); a peer that neither sends nor takes anything for 30 s is dropped, and so is the reader of a
+ * stream that leaves more than 1 MiB unread.
  */
 typedef struct _WkControl WkControl;
 
