@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "control/server.h"
 
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <systemd/sd-daemon.h>
 
 #define CONTROL_GROUP   "wukong"
@@ -145,14 +147,48 @@ static const WkSourceListener source_listener = { .up = on_source_up,
 
 /* ---- start ---- */
 
+/* A damaged ledger is kept for whoever can read it; the images are held from now on (row N2). */
+static gboolean
+put_aside(const char *path, GError **error)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    const gint64 now_s = wk_clock_real_us() / G_USEC_PER_SEC;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *from = g_strconcat(path, suffixes[i], NULL);
+        g_autofree char *to =
+            g_strdup_printf("%s.corrupt-%" G_GINT64_FORMAT "%s", path, now_s, suffixes[i]);
+
+        if (g_rename(from, to) == 0 || errno == ENOENT)
+            continue;
+        wk_error_set_errno(error, errno, "putting the damaged ledger '%s' aside", from);
+        return FALSE;
+    }
+    wk_log(WK_LOG_ERROR, NULL,
+           "the damaged ledger was put aside as '%s.corrupt-%" G_GINT64_FORMAT
+           "' and a new one begun; saved images are held until they are discarded",
+           path, now_s);
+    return TRUE;
+}
+
 static gboolean
 open_ledger(WkAgent *self, const char *state_dir, GError **error)
 {
     g_autofree char *path = g_build_filename(state_dir, "ledger.db", NULL);
+    g_autoptr(GError) local = NULL;
 
     if (!wk_files_make_folder(state_dir, error))
         return FALSE;
-    self->ledger = wk_ledger_open(path, error);
+    self->ledger = wk_ledger_open(path, &local);
+    if (self->ledger == NULL && g_strcmp0(wk_error_get_reason(local), "LedgerCorrupt") == 0) {
+        wk_log(WK_LOG_ERROR, NULL, "%s", local->message);
+        g_clear_error(&local);
+        if (!put_aside(path, error))
+            return FALSE;
+        self->ledger = wk_ledger_open(path, &local);
+    }
+    if (self->ledger == NULL)
+        g_propagate_error(error, g_steal_pointer(&local));
     return self->ledger != NULL;
 }
 

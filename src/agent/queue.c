@@ -237,7 +237,8 @@ on_deadline(gpointer data)
     WkTask *task = data;
 
     task->timed_out = TRUE;
-    wk_engine_stop_task(task->engine, task, "its time is up");
+    wk_engine_stop_task(task->engine, task,
+                        task->last_failure != NULL ? task->last_failure : "its time is up");
     return G_SOURCE_REMOVE;
 }
 

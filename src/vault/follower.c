@@ -229,6 +229,9 @@ wk_image_follower_finish(WkImageFollower *self, const WkFileId *file, guint64 he
     guint64 from;
 
     join(self);
+    /* a small image may have come and been done between two looks */
+    if (self->failed == NULL && self->fd < 0 && !open_image(self, error))
+        return FALSE;
     if (!check_finished(self, file, header_bytes, error))
         return FALSE;
     from = self->header_bytes != 0 ? self->done : header_bytes;

@@ -17,7 +17,7 @@ static const int watched_events[] = {
     VIR_DOMAIN_EVENT_ID_JOB_COMPLETED,
 };
 
-/* One count for each of libvirt's registrations: each frees its data by itself (F27). */
+/* Counted: libvirt frees each registration's by itself, and some only later (F27). */
 typedef struct {
     WkWatchChanged changed;
     WkWatchClosed closed;
@@ -28,7 +28,7 @@ typedef struct {
 struct _WkConnection {
     virConnectPtr connect; /* NULL: a lease */
     int callbacks[G_N_ELEMENTS(watched_events)];
-    gboolean close_callback;
+    Watch *watch; /* NULL: not watched */
 
     /* A lease hands @owner's connection out and says when it comes back. */
     WkConnection *owner;
@@ -67,7 +67,7 @@ wk_connection_open(const char *uri, GError **error)
     virConnectPtr connect;
     WkConnection *self;
 
-    wk_virt_silence_errors();
+    wk_virt_init();
     connect = virConnectOpen(uri);
     if (connect == NULL) {
         const virError *cause = virGetLastError();
@@ -154,9 +154,10 @@ on_close(virConnectPtr connect G_GNUC_UNUSED, int reason, void *data)
 }
 
 static gboolean
-register_event(WkConnection *self, gsize i, Watch *watch)
+register_event(WkConnection *self, gsize i)
 {
-    g_atomic_rc_box_acquire(watch);
+    Watch *watch = g_atomic_rc_box_acquire(self->watch);
+
     self->callbacks[i] = virConnectDomainEventRegisterAny(self->connect, NULL, watched_events[i],
                                                           handlers[i], watch, watch_unref);
     if (self->callbacks[i] < 0)
@@ -164,30 +165,22 @@ register_event(WkConnection *self, gsize i, Watch *watch)
     return self->callbacks[i] >= 0;
 }
 
-static void
-register_close(WkConnection *self, Watch *watch)
-{
-    g_atomic_rc_box_acquire(watch);
-    self->close_callback =
-        virConnectRegisterCloseCallback(self->connect, on_close, watch, watch_unref) == 0;
-    if (!self->close_callback)
-        watch_unref(watch); /* the test driver is never lost */
-}
-
 gboolean
 wk_connection_watch(WkConnection *self, WkWatchChanged changed, WkWatchClosed closed, gpointer data,
                     GDestroyNotify data_free, GError **error)
 {
-    Watch *watch = g_atomic_rc_box_new0(Watch);
     gboolean success = TRUE;
 
-    *watch = (Watch){ changed, closed, data, data_free };
-    register_close(self, watch);
+    g_return_val_if_fail(self->watch == NULL, FALSE);
+    self->watch = g_atomic_rc_box_new0(Watch);
+    *self->watch = (Watch){ changed, closed, data, data_free };
+    /* A driver that can't be lost answers as if it had registered, and never frees anything: so
+     * the connection itself keeps what this callback uses. */
+    (void)virConnectRegisterCloseCallback(self->connect, on_close, self->watch, NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(watched_events) && success; i++)
-        success = register_event(self, i, watch) || i > 0;
+        success = register_event(self, i) || i > 0;
     if (!success)
         wk_virt_set_error(error, "registering for events");
-    watch_unref(watch);
     return success;
 }
 
@@ -208,9 +201,10 @@ close_blocking(gpointer data)
         if (self->callbacks[i] >= 0)
             (void)virConnectDomainEventDeregisterAny(self->connect, self->callbacks[i]);
     }
-    if (self->close_callback)
+    if (self->watch != NULL)
         (void)virConnectUnregisterCloseCallback(self->connect, on_close);
     (void)virConnectClose(self->connect);
+    g_clear_pointer(&self->watch, watch_unref);
     return NULL;
 }
 

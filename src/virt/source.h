@@ -54,8 +54,8 @@ WkSource *wk_source_ref(WkSource *self); /* any thread */
 void wk_source_unref(WkSource *self);    /* any thread; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkSource, wk_source_unref)
 
-/* Registers libvirt's event loop (libvirt-glib) with the default main context; once a process,
- * before the first source starts. */
+/* Registers libvirt's event loop (libvirt-glib) with the default main context and ignores SIGPIPE
+ * in the whole process; once a process, before the first source starts. */
 void wk_source_init_events(void);
 
 void wk_source_start(WkSource *self); /* connects in the background */
