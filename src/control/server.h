@@ -10,8 +10,8 @@ G_BEGIN_DECLS
  * on libsoup's server and the default main context. Main thread only.
  *
  * Bounds: one request a connection, request bodies 64 KiB (413), 64 connections and 16 streams
- * (503); a peer that neither sends nor takes anything for 30 s is dropped, and so is the reader of a
- * stream that leaves more than 1 MiB unread.
+ * (503); a peer that neither sends nor takes anything for 30 s is dropped, and so is the reader of
+ * a stream that leaves more than 1 MiB unread.
  */
 typedef struct _WkControl WkControl;
 

@@ -26,10 +26,10 @@ typedef enum {
 typedef struct {
     WkImageKind kind;
     WkFileId file;
-    gboolean was_running;  /* FINAL: restoring it would start the CPUs */
-    guint64 header_bytes;  /* FINAL: 92 + data_len; 0 when the header is not readable */
+    gboolean was_running; /* FINAL: restoring it would start the CPUs */
+    guint64 header_bytes; /* FINAL: 92 + data_len; 0 when the header is not readable */
     char header_digest[WK_DIGEST_LENGTH + 1]; /* FINAL */
-    char *xml;             /* FINAL: the domain's XML; NULL when not readable */
+    char *xml;                                /* FINAL: the domain's XML; NULL when not readable */
 } WkImageLook;
 
 void wk_image_look_clear(WkImageLook *self);
@@ -57,8 +57,8 @@ WkImageFollower *wk_image_follower_new(const char *path);
 /* The save is over and the file is @file: hashes the rest. FALSE with an error when what was
  * followed is not @file (WK_ERROR_CONFLICT) or it can't be read; the caller then hashes from the
  * start. No error of this says anything about the image. Once only. */
-gboolean wk_image_follower_finish(WkImageFollower *self, const WkFileId *file,
-                                  guint64 header_bytes, char *digest, GError **error);
+gboolean wk_image_follower_finish(WkImageFollower *self, const WkFileId *file, guint64 header_bytes,
+                                  char *digest, GError **error);
 void wk_image_follower_free(WkImageFollower *self); /* stops it; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkImageFollower, wk_image_follower_free)
 

@@ -27,9 +27,9 @@ WkLedger *wk_ledger_ref(WkLedger *self);
 void wk_ledger_unref(WkLedger *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkLedger, wk_ledger_unref)
 
-/* Tells the ledger which vault its images lie in; call it once, before rows are read. The vault gets
- * an id when it has none. A file system may have another number (st_dev) after a reboot: images
- * noted under the old one are noted under the new one, so that they are known again.
+/* Tells the ledger which vault its images lie in; call it once, before rows are read. The vault
+ * gets an id when it has none. A file system may have another number (st_dev) after a reboot:
+ * images noted under the old one are noted under the new one, so that they are known again.
  * WK_ERROR_REFUSED, reason "OtherVault", when images are held and this is not the vault they were
  * noted in (not mounted?): nothing is changed, and no image must be judged by what lies there. */
 gboolean wk_ledger_adopt_vault(WkLedger *self, WkVault *vault, GError **error);

@@ -8,8 +8,8 @@ G_BEGIN_DECLS
 
 /*
  * W of docs/ledger.md: how a guest's disks looked. Per writable disk with a path (NVRAM and TPM
- * state count): regular files by inode, size and mtime; folders by inode, newest file and the sum of
- * sizes (each file counts one byte more); block devices by their identity only, marked partial.
+ * state count): regular files by inode, size and mtime; folders by inode, newest file and the sum
+ * of sizes (each file counts one byte more); block devices by their identity only, marked partial.
  * Blocking, any worker.
  *
  * Never looked at: ctime, which every start changes (F17), and st_dev of files, which a reboot may
