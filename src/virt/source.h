@@ -85,7 +85,9 @@ void wk_source_push(WkSource *self, WkLane lane, GTask *task, GTaskThreadFunc fu
 WkConnection *wk_source_borrow(WkSource *self, WkLane lane, GError **error);
 
 /* A call is stuck: drops all connections, gives the lanes new pools, goes down and connects anew.
- * The stuck threads are left to end on their own. */
+ * The stuck threads are left to end on their own, with the connections they hold; their tasks are
+ * delivered then. Tasks that had not started start in the new pools, in their order: until the
+ * source is up again they can't borrow. */
 void wk_source_abandon(WkSource *self, const char *why);
 
 G_END_DECLS
