@@ -83,8 +83,7 @@ are_held(gpointer n)
 void
 e2e_brake_wait(guint n)
 {
-    lab_ok(
-        lab_wait("libvirt to be in a save", LAB_WAIT_MS, are_held, GUINT_TO_POINTER(n), &error));
+    lab_ok(lab_wait("libvirt to be in a save", LAB_WAIT_MS, are_held, GUINT_TO_POINTER(n), &error));
 }
 
 static void

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define AGENT         "wukongd"
-#define LINGER_MS     120000 /* for an operation to end */
+#define LINGER_MS     60000 /* for an operation to end */
 #define MAGIC_FINAL   "LibvirtQemudSave"
 #define VIRSH_WORDS   16
 #define WRITE_DONE_MS 5000
@@ -577,8 +577,8 @@ e2e_ledger(const char *name, const char *column)
     sqlite3 *db = NULL;
     char *value;
 
-    assert_int_equal(
-        sqlite3_open_v2(LAB_STATE_DIR "/ledger.db", &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(LAB_STATE_DIR "/ledger.db", &db, SQLITE_OPEN_READONLY, NULL),
+                     SQLITE_OK);
     sqlite3_busy_timeout(db, WRITE_DONE_MS);
     value = read_cell(db, uuid, column);
     sqlite3_close(db);

@@ -19,8 +19,8 @@ test_suspend_and_resume(void **state G_GNUC_UNUSED)
     /* there is no guest agent that could set the clock: that is said (I3) */
     e2e_ctl_says(0, "its clock is behind", "resume", GUEST, NULL);
     e2e_check_domstate(GUEST, "running");
-    e2e_check_guest(GUEST, "state", "Running", "target", "", "reason", "TimeNotSynced", "lastAction",
-                    "resume", NULL);
+    e2e_check_guest(GUEST, "state", "Running", "target", "", "reason", "TimeNotSynced",
+                    "lastAction", "resume", NULL);
     e2e_check_same_life(life);
     e2e_check_no_image(GUEST);
 }
@@ -196,8 +196,8 @@ test_agent_restart(void **state G_GNUC_UNUSED)
     e2e_ctl_says(0, "", "suspend", GUEST, NULL);
     since = e2e_guest(GUEST, "lastActionTime");
     e2e_agent_restart(NULL);
-    e2e_check_guest(GUEST, "state", "Suspended", "target", "memory", "origin", "local", "lastAction",
-                    "suspend", "lastActionTime", since, "reason", "Paused", NULL);
+    e2e_check_guest(GUEST, "state", "Suspended", "target", "memory", "origin", "local",
+                    "lastAction", "suspend", "lastActionTime", since, "reason", "Paused", NULL);
     e2e_check_stands(GUEST);
     e2e_ctl_says(0, "resumed from memory", "resume", GUEST, NULL);
     e2e_check_same_life(life);
