@@ -100,7 +100,12 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     }
     if (!ok) {
         g_debug("looking at guest '%s': %s", guest->name, error->message);
-        return; /* the source is on its way down, and will be listed again */
+        /* The source is on its way down, and will be listed again; or else readiness need not
+         * wait for a guest that nothing was left of. */
+        if (guest->record->state == WK_LEDGER_NONE)
+            guest->needs_recovery = FALSE;
+        self->listener.settled(self->data);
+        return;
     }
     /* A task that began meanwhile owns the guest, and looks for itself. */
     if (guest->task == NULL)
@@ -181,6 +186,8 @@ look_at_all(WkEngine *self, WkSource *source)
             continue;
         if (guest->task != NULL)
             wk_engine_retry_now(self, guest->task);
+        else
+            guest->needs_recovery = TRUE; /* as far as is known: it was not looked at */
         wk_engine_look(self, guest);
     }
 }

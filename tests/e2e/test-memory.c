@@ -203,6 +203,28 @@ test_agent_restart(void **state G_GNUC_UNUSED)
     e2e_check_same_life(life);
 }
 
+/* "Ready" means that every guest was looked at, so that who asks then is not told half of it. */
+static void
+test_ready_knows_all(void **state G_GNUC_UNUSED)
+{
+    static const guint n = 20;
+
+    lab_ok(lab_agent_kill(&error));
+    for (guint i = 0; i < n; i++) {
+        g_autofree char *name = g_strdup_printf("many-%u", i);
+
+        lab_ok(lab_guest_define(name, NULL, &error));
+    }
+    for (guint round = 0; round < 5; round++) {
+        g_autoptr(JsonObject) list = NULL;
+
+        e2e_agent_restart(NULL);
+        list = e2e_http("GET", "/v1/guests", NULL, 200);
+        assert_int_equal(json_array_get_length(json_object_get_array_member(list, "items")), n);
+        e2e_check_guest("many-19", "state", "Stopped", NULL);
+    }
+}
+
 /* The pause is lost while the agent is down: told when it is back. */
 static void
 test_resumed_behind_the_back(void **state G_GNUC_UNUSED)
@@ -248,6 +270,7 @@ main(void)
         e2e_test(test_others_are_seen),
         e2e_test(test_undefined_while_running),
         e2e_test(test_agent_restart),
+        e2e_test(test_ready_knows_all),
         e2e_test(test_resumed_behind_the_back),
         e2e_test(test_transient_guest),
     };
