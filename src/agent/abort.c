@@ -38,9 +38,9 @@ unlink_managed(WkJob *job, GError **error)
 static gboolean
 kill_unfinished(WkJob *job, GError **error)
 {
-    const gboolean m_is_it = job->managed.kind != WK_IMAGE_ABSENT
-                             && (job->seen.domain != WK_DOMAIN_INACTIVE
-                                 || (job->seen.facts & WK_FACT_FINAL_OUR_OP) != 0);
+    const gboolean m_is_it =
+        job->managed.kind != WK_IMAGE_ABSENT
+        && (job->seen.domain != WK_DOMAIN_INACTIVE || wk_job_managed_has_our_op(job));
 
     if (m_is_it) {
         if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,

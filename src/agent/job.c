@@ -96,7 +96,7 @@ disks_not_after_image(WkJob *self, GError **error)
 {
     g_autoptr(WkFacts) facts = NULL;
 
-    if (self->managed.xml == NULL)
+    if (self->managed.kind != WK_IMAGE_FINAL || self->managed.xml == NULL)
         return TRUE;
     facts = wk_domain_xml_parse(self->managed.xml, error);
     return facts != NULL
@@ -128,12 +128,12 @@ classify_domain(WkJob *self)
     return WK_DOMAIN_ACTIVE;
 }
 
-static gboolean
-managed_has_our_op(WkJob *self)
+gboolean
+wk_job_managed_has_our_op(WkJob *self)
 {
     g_autofree char *op = NULL;
 
-    if (self->managed.kind != WK_IMAGE_FINAL || self->managed.xml == NULL)
+    if (self->managed.xml == NULL)
         return FALSE;
     op = wk_domain_xml_get_op(self->managed.xml);
     return op_is_ours(self, op);
@@ -168,7 +168,8 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, guard, WK_FACT_M_GUARD);
     add_fact(self, m && wk_file_id_same_inode(&self->managed.file, &record->seal.file),
              WK_FACT_M_OURS);
-    add_fact(self, managed_has_our_op(self), WK_FACT_FINAL_OUR_OP);
+    add_fact(self, self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self),
+             WK_FACT_FINAL_OUR_OP);
     add_fact(self, h, WK_FACT_H_PRESENT);
     add_fact(self, m && h && wk_file_id_same_inode(&self->managed.file, &self->hold.file),
              WK_FACT_H_IS_M);

@@ -100,6 +100,9 @@ gboolean wk_job_commit(WkJob *self, WkStep step, WkRecord *next, GError **error)
 const char *wk_job_managed_path(WkJob *self);
 const char *wk_job_hold_path(WkJob *self);
 
+/* M, as last seen, is of the recorded save; finished or not. */
+gboolean wk_job_managed_has_our_op(WkJob *self);
+
 /* Worker: passes @step, then syncs the folder; each of the two, and autostart's. */
 gboolean wk_job_sync_save_folder(WkJob *self, WkStep step, GError **error);
 gboolean wk_job_sync_vault(WkJob *self, WkStep step, GError **error);

@@ -120,7 +120,9 @@ is_passing(WkEngine *self, const GError *failure)
 {
     if (g_error_matches(failure, WK_ERROR, WK_ERROR_UNAVAILABLE))
         return TRUE;
+    /* libvirt's own "not in this state" comes without a reason of ours. */
     return g_error_matches(failure, WK_ERROR, WK_ERROR_CONFLICT)
+           && wk_error_get_reason(failure) == NULL
            && wk_clock_mono_us() - self->last_up_us < SETTLE_S * G_USEC_PER_SEC;
 }
 

@@ -70,6 +70,16 @@ look_at_header(int fd, const char *path, const WkImageHeader *header, WkImageLoo
     return TRUE;
 }
 
+/* Its XML says whose save it was to be, if it came that far. It may just be written. */
+static void
+look_at_unfinished(int fd, const char *path, const WkImageHeader *header, WkImageLook *look)
+{
+    (void)look_at_header(fd, path, header, look, NULL);
+    look->header_bytes = 0;
+    look->header_digest[0] = '\0';
+    look->was_running = FALSE;
+}
+
 static gboolean
 look_at_file(int fd, const char *path, WkImageLook *look, GError **error)
 {
@@ -86,6 +96,8 @@ look_at_file(int fd, const char *path, WkImageLook *look, GError **error)
         look->kind = WK_IMAGE_PARTIAL;
     else if (wk_guard_is_at(fd, look->file.size_bytes))
         look->kind = WK_IMAGE_GUARD;
+    if (look->kind == WK_IMAGE_PARTIAL)
+        look_at_unfinished(fd, path, &header, look);
     if (!has_magic(header.magic, wk_image_magic_final))
         return TRUE;
     look->kind = WK_IMAGE_FINAL;

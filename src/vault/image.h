@@ -29,7 +29,7 @@ typedef struct {
     gboolean was_running; /* FINAL: restoring it would start the CPUs */
     guint64 header_bytes; /* FINAL: 92 + data_len; 0 when the header is not readable */
     char header_digest[WK_DIGEST_LENGTH + 1]; /* FINAL */
-    char *xml;                                /* FINAL: the domain's XML; NULL when not readable */
+    char *xml; /* FINAL, PARTIAL: the domain's XML; NULL when not readable */
 } WkImageLook;
 
 void wk_image_look_clear(WkImageLook *self);
