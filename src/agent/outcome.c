@@ -213,13 +213,36 @@ recovered(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
     wk_engine_end_task(self, guest, task);
 }
 
+/* What a recovery made of a guest is news to whoever runs the node: said once. */
+static void
+log_recovery(const WkGuest *guest, WkLedgerState before)
+{
+    const WkRecord *record = guest->record;
+    const WkLogFields fields = { .guest = guest->name,
+                                 .uuid = guest->uuid,
+                                 .action = "recover",
+                                 .result = wk_ledger_state_name(record->state) };
+
+    if (record->state == before)
+        return;
+    wk_log(record->state == WK_LEDGER_QUARANTINED ? WK_LOG_WARNING : WK_LOG_INFO, &fields,
+           "an unfinished or foreign change was dealt with: ledger %s -> %s%s%s",
+           wk_ledger_state_name(before), wk_ledger_state_name(record->state),
+           record->message != NULL ? ": " : "", record->message != NULL ? record->message : "");
+}
+
 static void
 take_job(WkTask *task, WkGuest *guest, WkJob *job)
 {
+    WkLedgerState before;
+
     if (job == NULL)
         return;
+    before = guest->record->state;
     wk_record_free(guest->record);
     guest->record = wk_record_copy(job->record);
+    if (task->op == NULL)
+        log_recovery(guest, before);
     guest->guard_synced = job->guard_synced;
     guest->foreign_save = FALSE;
     if (job->looked)
