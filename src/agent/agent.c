@@ -24,7 +24,8 @@ struct _WkAgent {
     WkConfig *config;
     char *boot_id;
     WkLedger *ledger;
-    WkVault *vault;
+    WkVault *vault; /* NULL: none, @no_vault says why */
+    char *no_vault;
     GPtrArray *sources; /* (element-type WkSource) */
     WkEngine *engine;
     WkApi api; /* engine and sources, for the control server */
@@ -209,19 +210,50 @@ engine_options(const WkConfig *config)
                               .reserve_percent = (guint)config->reserve_percent };
 }
 
-/* Without a vault the agent still suspends to memory, and says why not to disk. */
-static void
-open_engine(WkAgent *self)
+static gboolean
+holds_images(WkAgent *self, gboolean *holds, GError **error)
 {
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) records = wk_ledger_list(self->ledger, error);
+
+    *holds = FALSE;
+    for (guint i = 0; records != NULL && i < records->len; i++) {
+        const WkRecord *record = g_ptr_array_index(records, i);
+
+        *holds = *holds || record->state != WK_LEDGER_NONE;
+    }
+    return records != NULL;
+}
+
+/* Without a vault the agent still suspends to memory, and says why not to disk; but while images
+ * are held, a vault that is away (not mounted yet) must not look like images that are lost. */
+static gboolean
+open_vault(WkAgent *self, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    gboolean holds;
+
+    self->vault = wk_vault_open(self->config->vault_dir, FALSE, &local);
+    if (self->vault != NULL)
+        return wk_ledger_adopt_vault(self->ledger, self->vault, error);
+    if (!holds_images(self, &holds, error))
+        return FALSE;
+    if (holds) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&local), "images are held, but ");
+        return FALSE;
+    }
+    wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", local->message);
+    self->no_vault = g_strdup(local->message);
+    return TRUE;
+}
+
+static void
+make_engine(WkAgent *self)
+{
     WkEngineOptions options = engine_options(self->config);
 
-    self->vault = wk_vault_open(self->config->vault_dir, FALSE, &error);
-    if (self->vault == NULL)
-        wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", error->message);
     options.ledger = self->ledger;
     options.vault = self->vault;
-    options.cannot_save = self->vault == NULL ? error->message : NULL;
+    options.cannot_save = self->no_vault;
     options.boot_id = self->boot_id;
     self->engine = wk_engine_new(&options, &engine_listener, self);
 }
@@ -284,7 +316,9 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     self->boot_id = wk_clock_boot_id(error);
     if (self->boot_id == NULL || !open_ledger(self, options->state_dir, error))
         return FALSE;
-    open_engine(self);
+    if (!open_vault(self, error))
+        return FALSE;
+    make_engine(self);
     if (!add_sources(self, error))
         return FALSE;
     wk_api_init(&api, self->config->node_name);
@@ -323,6 +357,7 @@ wk_agent_free(WkAgent *self)
     wk_ledger_unref(self->ledger);
     wk_config_free(self->config);
     g_free(self->boot_id);
+    g_free(self->no_vault);
     if (self->stop_timer != NULL) {
         g_source_destroy(self->stop_timer);
         g_source_unref(self->stop_timer);

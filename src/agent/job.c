@@ -77,7 +77,10 @@ wk_job_look_domain(WkJob *self, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(self->source, WK_LANE_QUICK, error);
 
-    return connection != NULL && wk_domain_look(connection, self->uuid, &self->look, error);
+    if (connection == NULL || !wk_domain_look(connection, self->uuid, &self->look, error))
+        return FALSE;
+    self->looked = TRUE;
+    return TRUE;
 }
 
 static gboolean
@@ -177,6 +180,16 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, record->state == WK_LEDGER_NONE && (h || guard), WK_FACT_STRAY);
 }
 
+/* W decides nothing about a guest that runs, nor about an image that is held anyway. */
+static gboolean
+disks_matter(WkJob *self)
+{
+    const WkLedgerState state = self->record->state;
+
+    return state != WK_LEDGER_NONE && state != WK_LEDGER_QUARANTINED
+           && classify_domain(self) != WK_DOMAIN_ACTIVE;
+}
+
 gboolean
 wk_job_look(WkJob *self, GError **error)
 {
@@ -187,8 +200,14 @@ wk_job_look(WkJob *self, GError **error)
         || !look_at_file(wk_job_managed_path(self), &self->managed, error)
         || !look_at_file(wk_job_hold_path(self), &self->hold, error))
         return FALSE;
-    if (self->record->state != WK_LEDGER_NONE)
+    if (disks_matter(self))
         disks_same = wk_job_disks_same(self, &local);
+    if (local != NULL && self->aim != WK_AIM_DISCARD) {
+        /* Storage comes late after a boot: not to be told is no difference, it passes. */
+        wk_error_set(error, WK_ERROR_UNAVAILABLE, "DiskUnreachable", "guest '%s': %s", self->name,
+                     local->message);
+        return FALSE;
+    }
     if (local != NULL && self->disk_changed == NULL)
         self->disk_changed = g_strdup(local->message);
     note_facts(self, disks_same);

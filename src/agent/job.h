@@ -54,6 +54,7 @@ typedef struct {
     gboolean guard_synced; /* row Q2: by this agent */
 
     /* What was last seen; wk_job_look() fills it in. */
+    gboolean looked; /* the domain was seen at least once: @look says how */
     WkLook look;
     WkImageLook managed; /* M */
     WkImageLook hold;    /* H */

@@ -102,13 +102,15 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
         wk_engine_look(self, guest);
         return;
     }
-    if (!ok) {
-        g_debug("looking at guest '%s': %s", guest->name, error->message);
-        return; /* the source is on its way down, and will be listed again */
-    }
+    if (!ok && !wk_source_is_up(guest->source))
+        return; /* it will be listed again */
+    if (!ok && look->job->looked)
+        wk_guest_saw(guest, &look->job->look, NULL);
     /* A task that began meanwhile owns the guest, and looks for itself. */
-    if (guest->task == NULL)
+    if (guest->task == NULL && ok)
         take_look(self, guest, look);
+    else if (guest->task == NULL)
+        wk_engine_recover(self, guest); /* which says what stands in the way, and tries again */
     wk_engine_publish_guest(self, guest);
     self->listener.settled(self->data);
 }
@@ -185,6 +187,8 @@ look_at_all(WkEngine *self, WkSource *source)
             continue;
         if (guest->task != NULL)
             wk_engine_retry_now(self, guest->task);
+        else
+            guest->needs_recovery = TRUE; /* as far as is known: it was not looked at */
         wk_engine_look(self, guest);
     }
 }
@@ -193,18 +197,14 @@ look_at_all(WkEngine *self, WkSource *source)
 static void
 requeue_left(WkEngine *self, WkSource *source)
 {
-    static const WkAim aims[] = { [WK_ACTION_NONE] = WK_AIM_RECOVER,
-                                  [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
-                                  [WK_ACTION_RESUME] = WK_AIM_RESUME,
-                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
     const char *name = wk_source_get_name(source);
     GPtrArray *left = g_hash_table_lookup(self->left, name);
 
     for (guint i = 0; left != NULL && i < left->len; i++) {
         const WkOperation *op = g_ptr_array_index(left, i);
         WkGuest *guest = wk_engine_find(self, op->guest);
-        g_autoptr(WkTask) task =
-            wk_task_new(self, op->guest, op->name, wk_operation_copy(op), aims[op->action]);
+        g_autoptr(WkTask) task = wk_task_new(self, op->guest, op->name, wk_operation_copy(op),
+                                             wk_task_aim_of(op->action));
 
         if (guest == NULL)
             wk_engine_end_unstarted(self, task, WK_OP_FAILED, "NoSuchGuest",

@@ -130,6 +130,8 @@ retry_later(WkTask *task, const GError *failure)
     const guint ms = wk_policy_backoff_ms(task->attempt);
     g_autofree char *message = NULL;
 
+    g_free(task->last_failure);
+    task->last_failure = g_strdup(failure->message);
     if (task->op != NULL) {
         message = g_strdup_printf("attempt %u failed: %s; next try in %u s", task->attempt,
                                   failure->message, (ms + 999) / 1000);
@@ -218,7 +220,8 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     guest->record = wk_record_copy(job->record);
     guest->guard_synced = job->guard_synced;
     guest->foreign_save = FALSE;
-    wk_guest_saw(guest, &job->look, NULL);
+    if (job->looked)
+        wk_guest_saw(guest, &job->look, NULL);
     task->asked_to_stop = job->asked_to_stop;
     if (job->did_target != WK_TARGET_NONE)
         task->did_target = job->did_target;

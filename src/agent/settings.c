@@ -280,13 +280,19 @@ read_key(GKeyFile *file, const char *path, const char *name, const Group *group,
     const Key *known = find_key(group, key);
     g_autofree char *value = NULL;
     g_autofree char *prefix = g_strdup_printf("%s: [%s] %s", path, name, key);
+    g_autoptr(GError) local = NULL;
 
     if (known == NULL) {
         wk_error_set(error, WK_ERROR_INVALID, NULL, "%s: there is no such key", prefix);
         return FALSE;
     }
-    value = g_key_file_get_string(file, name, key, error);
-    if (value == NULL || !set_value(known, group->base, g_strstrip(value), error)) {
+    /* GLib sets an error for a bad escape and returns what it made of it all the same. */
+    value = g_key_file_get_string(file, name, key, &local);
+    if (local != NULL) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "%s: %s", prefix, local->message);
+        return FALSE;
+    }
+    if (!set_value(known, group->base, g_strstrip(value), error)) {
         g_prefix_error(error, "%s: ", prefix);
         return FALSE;
     }

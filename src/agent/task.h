@@ -37,6 +37,7 @@ struct _WkTask {
     gboolean stopping;  /* asked to stop: by cancel, by its deadline, or by an opposite request */
     gint64 stopping_since_us; /* monotonic */
     char *stop_why;           /* for people */
+    char *last_failure;       /* of the last try that may pass; what a timeout is blamed on */
     gboolean timed_out;
     gboolean superseded;
     gboolean given_up;      /* abandoned: an answer is not waited for any more */
@@ -46,7 +47,6 @@ struct _WkTask {
     GError *failure;        /* what it will end with, once the guest is back in order */
     WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
     gboolean unpaused;
-    guint64 promised_bytes; /* of the vault, while saving */
     guint64 rate_done_bytes;
     gint64 rate_at_us;
     gint64 try_began_us; /* monotonic */
@@ -76,7 +76,7 @@ void wk_task_renew_run(WkTask *self);
 /* Takes step, bytes and rate over from the run. Returns: TRUE when something changed. */
 gboolean wk_task_update_progress(WkTask *self);
 
-/* "save", "resume", ... for logs. */
-const char *wk_task_verb(const WkTask *self);
+/* What a task for @action is to bring about. */
+WkAim wk_task_aim_of(WkAction action);
 
 G_END_DECLS

@@ -97,6 +97,8 @@ wk_exchange_cut(WkExchange *self)
 {
     if (self->cutter != NULL || self->gone)
         return;
+    /* libsoup reads for as long as there is something to read: this ends it */
+    soup_server_message_pause(self->message);
     self->cutter = g_idle_source_new();
     g_source_set_callback(self->cutter, on_cut, self, NULL);
     g_source_attach(self->cutter, NULL);

@@ -23,8 +23,8 @@ typedef struct {
     char *not_ready;       /* NULL: ready */
     GError *fail;          /* what the next submit or cancel says; NULL: it works */
 
-    gboolean hold;  /* submits stay open until fixture_release() */
-    GTask *held;    /* NULL: none */
+    gboolean hold; /* submits stay open until fixture_release() */
+    GTask *held;   /* NULL: none */
     guint n_submits;
     WkRequest last; /* its guest is last_guest */
     char *last_guest;

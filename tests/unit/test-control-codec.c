@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "unit.h"
+
 #include "base/error.h"
 #include "base/json.h"
 #include "control/codec.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 static void
 assert_json(JsonObject *object, const char *expected)
@@ -42,12 +36,12 @@ static void
 test_guest_most(void **state G_GNUC_UNUSED)
 {
     const WkView view = { .id = (char *)"u1",
-                          .name = (char *)"a\n\"b\x1b",
+                          .name = (char *)"a\n\"b\x1b\x1f\x7f",
                           .source = (char *)"host",
                           .state = WK_STATE_SUSPENDED,
                           .target = WK_TARGET_DISK,
                           .reason = (char *)"SavedToDisk",
-                          .message = (char *)"saved",
+                          .message = (char *)"saved\xff",
                           .origin = WK_ORIGIN_LOCAL,
                           .progress_percent = 0,
                           .saved_bytes = 833877135,
@@ -59,9 +53,9 @@ test_guest_most(void **state G_GNUC_UNUSED)
                           .operation = (char *)"op" };
 
     assert_json(wk_codec_guest(&view),
-                "{\"id\":\"u1\",\"name\":\"a\\n\\\"b\\u001b\",\"source\":\"host\","
+                "{\"id\":\"u1\",\"name\":\"a\\n\\\"b\\u001b\\u001f\\u007f\",\"source\":\"host\","
                 "\"state\":\"Suspended\",\"target\":\"disk\",\"reason\":\"SavedToDisk\","
-                "\"message\":\"saved\",\"origin\":\"local\",\"progressPercent\":0,"
+                "\"message\":\"saved\xef\xbf\xbd\",\"origin\":\"local\",\"progressPercent\":0,"
                 "\"savedBytes\":833877135,\"savedAt\":\"2026-11-22T20:00:00Z\","
                 "\"memoryBytes\":9223372036854775807,\"lastAction\":\"suspend\","
                 "\"lastActionTime\":\"2026-11-22T20:00:00Z\",\"restorable\":false,"

@@ -2,19 +2,13 @@
 #include "config.h"
 
 #include "control-fixture.h"
+#include "unit.h"
 
 #include "base/error.h"
 #include "base/json.h"
 #include "control/internal.h"
 
 #include <curl/curl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #define ONE   "aaaa1111-0000-4000-8000-000000000001"
 #define THREE "bbbb1111-0000-4000-8000-000000000003"

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "control-fixture.h"
+#include "unit.h"
 
 #include "base/error.h"
 #include "base/json.h"
@@ -11,16 +12,9 @@
 #include <gio/gunixsocketaddress.h>
 #include <glib/gstdio.h>
 #include <grp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define STRANGER_UID 4321
 #define STRANGER_GID 4322

@@ -7,6 +7,7 @@
 #include "vault/ledger_private.h"
 
 #include <glib/gstdio.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -193,10 +194,10 @@ test_too_new_in_the_log(void **state)
         if (sqlite3_open(path, &db) != SQLITE_OK
             || sqlite3_exec(db, "PRAGMA user_version = 1000", NULL, NULL, NULL) != SQLITE_OK)
             _exit(1);
-        _exit(0); /* without closing */
+        kill(getpid(), SIGKILL); /* without closing */
     }
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_true(WIFSIGNALED(status));
     before = fixture_read(wal);
     expect_refused(state, WK_ERROR_CORRUPT, "LedgerTooNew");
     after = fixture_read(wal);
@@ -368,6 +369,93 @@ test_unreadable_operation(void **state)
     wk_ledger_unref(ledger);
 }
 
+/* Puts a guest with an image into the ledger. */
+static WkRecord *
+hold_image(WkLedger *ledger, guint64 device)
+{
+    g_autoptr(GError) error = NULL;
+    WkRecord *record = wk_record_new("host", "guest", "name");
+
+    record->state = WK_LEDGER_SEALED;
+    record->op = g_strdup("op");
+    record->seal.file = (WkFileId){ device, 12, 13, 14 };
+    wk_ledger_commit(ledger, record, WK_LEDGER_NONE, NULL, &error);
+    fixture_no_error(&error);
+    return record;
+}
+
+static gboolean
+adopt(void **state, WkLedger *ledger, const char *name, GError **error)
+{
+    g_autoptr(WkVault) vault = wk_vault_open(fixture_path(state, name), TRUE, NULL);
+
+    assert_non_null(vault);
+    return wk_ledger_adopt_vault(ledger, vault, error);
+}
+
+/* After a reboot the file system has another number: the image is known again. */
+static void
+test_vault_renumbered(void **state)
+{
+    const char *path = fixture_ledger_path(state);
+    WkLedger *ledger = fixture_ledger(state);
+    g_autoptr(WkRecord) record = NULL;
+    g_autoptr(GError) error = NULL;
+    guint64 device;
+
+    assert_true(adopt(state, ledger, "vault", &error));
+    assert_true(adopt(state, ledger, "vault", &error));
+    device = fixture_file_id(fixture_path(state, "vault")).dev;
+    record = hold_image(ledger, device);
+    wk_ledger_unref(ledger);
+    fixture_sql(path, "UPDATE meta SET value = '77' WHERE key = 'vault_device';"
+                      "UPDATE guests SET image_dev = 77");
+    ledger = fixture_ledger(state);
+    record->seal.file.dev = 77;
+    fixture_expect_row(ledger, record);
+    assert_true(adopt(state, ledger, "vault", &error));
+    record->seal.file.dev = device;
+    fixture_expect_row(ledger, record);
+    fixture_no_error(&error);
+    wk_ledger_unref(ledger);
+
+    /* what was noted elsewhere stays as it is */
+    fixture_sql(path, "UPDATE meta SET value = '77' WHERE key = 'vault_device';"
+                      "UPDATE guests SET image_dev = 78");
+    ledger = fixture_ledger(state);
+    assert_true(adopt(state, ledger, "vault", &error));
+    record->seal.file.dev = 78;
+    fixture_expect_row(ledger, record);
+    wk_ledger_unref(ledger);
+}
+
+/* An empty folder where the vault should be mounted. */
+static void
+test_vault_not_mounted(void **state)
+{
+    g_autoptr(WkLedger) ledger = fixture_ledger(state);
+    g_autoptr(WkRecord) record = NULL;
+    g_autoptr(GError) error = NULL;
+
+    assert_true(adopt(state, ledger, "vault", &error));
+    record = hold_image(ledger, 5);
+    assert_false(adopt(state, ledger, "other", &error));
+    fixture_expect_error(&error, WK_ERROR_REFUSED, "OtherVault");
+    assert_false(fixture_exists(fixture_path(state, "other/.wukong-vault"))); /* no trace */
+    fixture_expect_row(ledger, record);
+    assert_true(adopt(state, ledger, "vault", &error));
+
+    /* nothing is held: another vault is fine, and then it is the one */
+    record->state = WK_LEDGER_NONE;
+    assert_true(wk_ledger_commit(ledger, record, WK_LEDGER_SEALED, "op", &error));
+    assert_true(adopt(state, ledger, "other", &error));
+    record->state = WK_LEDGER_SEALED;
+    assert_true(wk_ledger_commit(ledger, record, WK_LEDGER_NONE, NULL, &error));
+    assert_false(adopt(state, ledger, "vault", &error));
+    fixture_expect_error(&error, WK_ERROR_REFUSED, "OtherVault");
+    assert_true(adopt(state, ledger, "other", &error));
+}
+
 static const WkLedgerMigration history[] = {
     { "one", "CREATE TABLE t (a TEXT NOT NULL) STRICT; INSERT INTO t VALUES ('kept')" },
     { "two", "ALTER TABLE t ADD COLUMN b INTEGER NOT NULL DEFAULT 7" },
@@ -460,14 +548,24 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_modes),           WITH_FOLDER(test_meta),
-        WITH_FOLDER(test_locked),          WITH_FOLDER(test_garbage),
-        WITH_FOLDER(test_damaged_header),  WITH_FOLDER(test_foreign),
-        WITH_FOLDER(test_too_new),         WITH_FOLDER(test_too_new_in_the_log),
-        WITH_FOLDER(test_damaged_pages),   WITH_FOLDER(test_other_machine),
-        WITH_FOLDER(test_odd_places),      WITH_FOLDER(test_folder_above_is_symlink),
-        WITH_FOLDER(test_unreadable_rows), WITH_FOLDER(test_unreadable_operation),
-        WITH_FOLDER(test_migrations),      WITH_FOLDER(test_migration_fails),
+        WITH_FOLDER(test_modes),
+        WITH_FOLDER(test_meta),
+        WITH_FOLDER(test_locked),
+        WITH_FOLDER(test_garbage),
+        WITH_FOLDER(test_damaged_header),
+        WITH_FOLDER(test_foreign),
+        WITH_FOLDER(test_too_new),
+        WITH_FOLDER(test_too_new_in_the_log),
+        WITH_FOLDER(test_damaged_pages),
+        WITH_FOLDER(test_other_machine),
+        WITH_FOLDER(test_odd_places),
+        WITH_FOLDER(test_folder_above_is_symlink),
+        WITH_FOLDER(test_unreadable_rows),
+        WITH_FOLDER(test_unreadable_operation),
+        WITH_FOLDER(test_vault_renumbered),
+        WITH_FOLDER(test_vault_not_mounted),
+        WITH_FOLDER(test_migrations),
+        WITH_FOLDER(test_migration_fails),
         WITH_FOLDER(test_columns),
     };
 

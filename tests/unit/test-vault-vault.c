@@ -70,6 +70,38 @@ test_open(void **state)
 }
 
 static void
+test_id(void **state)
+{
+    const char *dir = fixture_path(state, "vault");
+    const char *file = fixture_path(state, "vault/.wukong-vault");
+    WkVault *vault = open_vault(dir);
+    g_autofree char *id = NULL;
+    g_autoptr(GError) error = NULL;
+
+    assert_null(wk_vault_get_id(vault));
+    assert_true(wk_vault_get_device(vault) == fixture_file_id(dir).dev);
+    assert_true(wk_vault_make_id(vault, &error));
+    id = g_strdup(wk_vault_get_id(vault));
+    assert_true(g_uuid_string_is_valid(id));
+    assert_true(wk_vault_make_id(vault, &error));
+    assert_string_equal(wk_vault_get_id(vault), id);
+    wk_vault_unref(vault);
+    vault = open_vault(dir);
+    assert_string_equal(wk_vault_get_id(vault), id);
+    assert_int_equal(mode_of(file), 0600);
+    wk_vault_unref(vault);
+
+    fixture_write(file, id, 20); /* torn: as none */
+    fixture_write(fixture_path(state, "vault/.wukong-vault.new"), "x", 1);
+    vault = open_vault(dir);
+    assert_null(wk_vault_get_id(vault));
+    assert_true(wk_vault_make_id(vault, &error));
+    assert_string_not_equal(wk_vault_get_id(vault), id);
+    fixture_no_error(&error);
+    wk_vault_unref(vault);
+}
+
+static void
 test_open_refused(void **state)
 {
     const char *dir = fixture_path(state, "vault");
@@ -305,11 +337,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_open),        WITH_FOLDER(test_open_refused),
-        WITH_FOLDER(test_file_system), WITH_FOLDER(test_folders),
-        WITH_FOLDER(test_list),        WITH_FOLDER(test_folder_is_symlink),
-        WITH_FOLDER(test_try_link),    WITH_FOLDER(test_try_link_across),
-        WITH_FOLDER(test_space),       WITH_FOLDER(test_threads),
+        WITH_FOLDER(test_open),
+        WITH_FOLDER(test_id),
+        WITH_FOLDER(test_open_refused),
+        WITH_FOLDER(test_file_system),
+        WITH_FOLDER(test_folders),
+        WITH_FOLDER(test_list),
+        WITH_FOLDER(test_folder_is_symlink),
+        WITH_FOLDER(test_try_link),
+        WITH_FOLDER(test_try_link_across),
+        WITH_FOLDER(test_space),
+        WITH_FOLDER(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,7 @@ test_symlink(void **state)
     expect_different(witnesses, link_path, "another one");
 }
 
-/* Only what can be written and has a path counts. */
+/* Only what can be written counts; what has no path here is only named, as partial. */
 static void
 test_which_disks(void **state)
 {
@@ -204,8 +204,9 @@ test_which_disks(void **state)
     wk_facts_add_disk(facts, WK_DISK_NETWORK, NULL, "vdb", FALSE, FALSE);
     wk_facts_add_disk(facts, WK_DISK_FILE, nvram, "nvram", FALSE, FALSE);
     witnesses = take(facts);
-    assert_int_equal(witnesses->len, 2);
-    assert_string_equal(((WkWitness *)g_ptr_array_index(witnesses, 1))->path, nvram);
+    assert_int_equal(witnesses->len, 3);
+    assert_true(((WkWitness *)g_ptr_array_index(witnesses, 1))->partial);
+    assert_string_equal(((WkWitness *)g_ptr_array_index(witnesses, 2))->path, nvram);
     assert_true(wk_witness_sync_disks(facts, &error));
     expect_same(witnesses);
     set_mtime(nvram, 5);
