@@ -368,11 +368,13 @@ test_watch_long_line(void **state)
     g_autofree char *line = g_strnfill(2 * 1024 * 1024, 'x');
     g_autoptr(GError) error = NULL;
     g_autoptr(JsonObject) end = NULL;
+    const gint64 start = g_get_monotonic_time();
 
     fake_daemon_add_stream(self->daemon, OP_STREAM, line, FALSE, 20000);
     fake_daemon_add(self->daemon, "GET " OP_PATH, 200, OP_BODY("succeeded"));
     end = wukong_client_watch_operation(self->client, "op1", NULL, NULL, NULL, &error);
     assert_non_null(end);
+    assert_true(g_get_monotonic_time() - start < 10 * G_USEC_PER_SEC);
 }
 
 /* Several share one stream; one that the full list leaves out is asked for. */

@@ -67,6 +67,8 @@ test_news(void **state G_GNUC_UNUSED)
         { "{" SAVING ",'progressPercent':19}", "{" SAVING ",'progressPercent':45}", TRUE },
         { "{" SAVING ",'progressPercent':45}",
           "{'state':'running','step':'save.sync-image','progressPercent':45}", TRUE },
+        { NULL, "{'state':'queued'}", FALSE },
+        { "{'state':'queued'}", "{'state':'queued'}", TRUE },
         { NULL, "{'state':'succeeded'}", FALSE },
         { "{" SAVING "}", "{'state':'failed','progressPercent':90}", FALSE },
     };
@@ -122,6 +124,8 @@ test_outcome(void **state G_GNUC_UNUSED)
         { "{'state':'failed','message':'Suspend failed: no room','reason':'NoSpace'}",
           "Suspend failed: no room (NoSpace)" },
         { "{'state':'failed','message':'NoSpace it is','reason':'NoSpace'}", "NoSpace it is" },
+        { "{'state':'cancelled','message':'Suspend cancelled','reason':'Cancelled'}",
+          "Suspend cancelled" },
         { "{'state':'failed','message':'a\\u001bb'}", "a\\x1bb" },
         { "{'state':'failed'}", "failed" },
         { "{'state':'succeeded','action':'suspend','target':'disk'}", "suspended to disk" },

@@ -286,12 +286,14 @@ test_daemon(void **state)
     g_autoptr(FakeDaemon) other = fake_daemon_new();
     g_autofree char *arguments =
         g_strconcat("--socket ", fake_daemon_get_path(other), " list", NULL);
+    const gint64 before = g_get_monotonic_time();
 
     expect(self, "--socket /nonexistent/socket list", 5, "",
            "wukongctl: can't reach wukongd at /nonexistent/socket: No such file or directory; is "
            "the service running? (systemctl status wukongd)\n");
     expect(self, "suspend vm1 --socket /nonexistent/socket", 5, "", "can't reach wukongd");
     expect(self, "watch --socket /dev/null", 5, "", "can't reach wukongd");
+    assert_true(g_get_monotonic_time() - before < 10 * G_USEC_PER_SEC);
     fake_daemon_add(other, "GET /v1/guests", 403, "{\"detail\":\"uid 1000 is not in it\"}");
     fake_daemon_add(other, "GET /v1/guests", 200, "garbage");
     fake_daemon_add_bytes(other, "GET /v1/guests", "", -1, 0);
