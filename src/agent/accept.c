@@ -210,6 +210,8 @@ make_accept(WkEngine *self, WkGuest *guest, const WkRequest *request)
     look = wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op),
                        wk_task_aim_of(request->action));
     accept->job = wk_engine_make_job(self, look, guest);
+    /* Whoever was accepted before has its room, be it that its turn has not come. */
+    accept->job->promised_bytes = wk_engine_promised(self, NULL, TRUE);
     return accept;
 }
 

@@ -57,8 +57,9 @@ void wk_engine_arm_deadline(WkTask *task);
 WkJob *wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest);
 /* Asks @task to stop; @why is for people. */
 void wk_engine_stop_task(WkEngine *self, WkTask *task, const char *why);
-/* Vault bytes that tasks at work were promised and have not yet written; not of @except. */
-guint64 wk_engine_promised(WkEngine *self, const WkTask *except);
+/* Vault bytes that tasks at work will still write, with @waiting also those whose turn has not
+ * come; not of @except. */
+guint64 wk_engine_promised(WkEngine *self, const WkTask *except, gboolean waiting);
 
 /* finish.c: ends an operation: sets the guest's clock where it stood still, records and publishes
  * the outcome, then lets the next task have the guest. */

@@ -15,12 +15,12 @@ typedef struct {
     WkSource *source; /* reference */
     gboolean seen;    /* looked at since the source came up */
     WkLook look;
-    WkFacts *facts;        /* NULL: not read yet */
-    WkRecord *record;      /* never NULL; as in the ledger */
-    gboolean foreign_save; /* a managed save that is not ours lies at M */
-    gboolean guard_synced; /* row Q2 */
-    gboolean needs_recovery;
-    WkView *view; /* as last published; NULL: never */
+    WkFacts *facts;          /* NULL: not read yet */
+    WkRecord *record;        /* never NULL; as in the ledger */
+    gboolean foreign_save;   /* a managed save that is not ours lies at M */
+    gboolean guard_synced;   /* row Q2 */
+    gboolean needs_recovery; /* or may: it is to be looked at yet; readiness waits for it */
+    WkView *view;            /* as last published; NULL: never */
 
     WkTask *task; /* in flight: the guest is its alone (I6); owned */
     WkTask *next; /* waits for it; owned */

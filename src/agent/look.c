@@ -187,6 +187,8 @@ look_at_all(WkEngine *self, WkSource *source)
             continue;
         if (guest->task != NULL)
             wk_engine_retry_now(self, guest->task);
+        else
+            guest->needs_recovery = TRUE; /* as far as is known: it was not looked at */
         wk_engine_look(self, guest);
     }
 }

@@ -83,7 +83,7 @@ target_of(WkEngine *self, const WkTask *task)
 }
 
 static WkSlot
-slot_of(WkEngine *self, WkTask *task, WkGuest *guest)
+slot_of(WkEngine *self, const WkTask *task, const WkGuest *guest)
 {
     const WkLedgerState state = guest->record->state;
 
@@ -111,8 +111,24 @@ take_slot(WkEngine *self, WkTask *task, WkGuest *guest)
     return TRUE;
 }
 
+/* What @task will still write: all of the image before its turn, the rest of it afterwards. */
+static guint64
+promised_to(WkEngine *self, const WkTask *task, const WkGuest *guest, gboolean waiting)
+{
+    guint64 bytes;
+    guint64 done;
+    guint64 total;
+
+    if (task == NULL || guest->facts == NULL
+        || (task->slot != WK_SLOT_SAVE && (!waiting || slot_of(self, task, guest) != WK_SLOT_SAVE)))
+        return 0;
+    bytes = wk_policy_image_bytes(guest->facts->memory_kib);
+    wk_run_get_progress(task->run, &done, &total);
+    return bytes > done ? bytes - done : 0;
+}
+
 guint64
-wk_engine_promised(WkEngine *self, const WkTask *except)
+wk_engine_promised(WkEngine *self, const WkTask *except, gboolean waiting)
 {
     guint64 sum = 0;
     GHashTableIter iter;
@@ -120,14 +136,10 @@ wk_engine_promised(WkEngine *self, const WkTask *except)
 
     g_hash_table_iter_init(&iter, self->guests);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&guest)) {
-        const WkTask *task = guest->task;
-        guint64 done;
-        guint64 total;
-
-        if (task == NULL || task == except || task->slot != WK_SLOT_SAVE)
-            continue;
-        wk_run_get_progress(task->run, &done, &total);
-        sum += task->promised_bytes > done ? task->promised_bytes - done : 0;
+        if (guest->task != except)
+            sum += promised_to(self, guest->task, guest, waiting);
+        if (waiting)
+            sum += promised_to(self, guest->next, guest, waiting);
     }
     return sum;
 }
@@ -147,7 +159,7 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
     if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL)
         job->cannot_save = g_strdup("its source has no managed saves");
     job->reserve_percent = self->reserve_percent;
-    job->promised_bytes = wk_engine_promised(self, task);
+    job->promised_bytes = wk_engine_promised(self, task, FALSE);
     if (task->op != NULL) {
         job->target = task->asked;
         job->action = task->op->action;
@@ -192,8 +204,6 @@ start(WkEngine *self, WkTask *task, WkGuest *guest)
     g_autoptr(GTask) async = g_task_new(NULL, NULL, on_worked, self);
     Work *work = g_new0(Work, 1);
 
-    if (guest->facts != NULL)
-        task->promised_bytes = wk_policy_image_bytes(guest->facts->memory_kib);
     mark_running(self, task, guest);
     work->task = wk_task_ref(task);
     work->job = wk_engine_make_job(self, task, guest);

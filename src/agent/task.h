@@ -47,7 +47,6 @@ struct _WkTask {
     GError *failure;        /* what it will end with, once the guest is back in order */
     WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
     gboolean unpaused;
-    guint64 promised_bytes; /* of the vault, while saving */
     guint64 rate_done_bytes;
     gint64 rate_at_us;
     gint64 try_began_us; /* monotonic */
