@@ -23,7 +23,7 @@ say() {
 # The last line says why; what the agent said comes before it.
 fail() {
     tail -n 30 /var/log/lab/wukongd.log >&2 2>/dev/null || true
-    echo "demo: failed: $*"
+    echo "demo: failed: ${*//$'\n'/; }"
     exit 1
 }
 
