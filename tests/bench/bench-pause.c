@@ -3,10 +3,11 @@
 
 #include <math.h>
 
-#define GUEST    "bench-pause"
-#define PAIRS    200
-#define WARM_UPS 5
-#define QUIET_US (20 * 1000)
+#define GUEST     "bench-pause"
+#define PAIRS     200
+#define WARM_UPS  5
+#define CALM_EACH 20 /* pairs */
+#define QUIET_US  (20 * 1000)
 
 /*
  * The agent's own time between a request to suspend to memory and the return of virDomainSuspend.
@@ -222,6 +223,8 @@ bench_pause(BenchReport *report, GError **error)
     }
     forget(&self);
     for (guint i = 0; i < PAIRS; i++) {
+        if (i % CALM_EACH == 0)
+            bench_calm();
         if (!run_pair(&self, i, error))
             return FALSE;
     }

@@ -99,8 +99,10 @@ gboolean bench_idle(BenchReport *report, GError **error);
 double bench_run(const char *const *argv, GError **error);
 double bench_ctl(const char *const *words, GError **error); /* wukongctl */
 
-/* Everything that was written is on the disk, so that no run pays for the one before it; and the
- * machine is calm, or has not been for a while in spite of waiting. */
+/* Waits until the machine is calm, or has not been for a while. */
+void bench_calm(void);
+
+/* The same, with everything on the disk that was written: no run pays for the one before it. */
 void bench_settle(void);
 
 G_END_DECLS

@@ -3,6 +3,7 @@
 
 #include "vault_fixture.h"
 
+#include "base/files.h"
 #include "base/run.h"
 #include "vault/image.h"
 
@@ -427,6 +428,31 @@ test_unlink(void **state)
     assert_true(fixture_exists(path));
 }
 
+/* What is freed beside the caller is only what has no name left. */
+static void
+test_unlink_one_of_two(void **state)
+{
+    const char *path = fixture_path(state, "image");
+    const char *hold = fixture_path(state, "hold");
+    g_autofree char *content = NULL;
+    g_autoptr(GError) error = NULL;
+    WK_AUTO_FD int fd = -1;
+    struct stat st = { 0 };
+    WkFileId file;
+
+    fixture_write(path, "an image", 8);
+    file = fixture_file_id(path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(link(path, hold), 0);
+    assert_true(wk_image_unlink(path, &file, &error));
+    assert_true(g_file_get_contents(hold, &content, NULL, &error));
+    assert_string_equal(content, "an image");
+    assert_true(wk_image_unlink(hold, &file, &error));
+    for (int i = 0; i < 500 && fstat(fd, &st) == 0 && st.st_size > 0; i++)
+        g_usleep(10 * 1000);
+    assert_int_equal(st.st_size, 0);
+}
+
 static void
 test_unlink_guard(void **state)
 {
@@ -563,6 +589,7 @@ main(void)
         WITH_FOLDER(test_kill),
         WITH_FOLDER(test_kill_leaves_others_alone),
         WITH_FOLDER(test_unlink),
+        WITH_FOLDER(test_unlink_one_of_two),
         WITH_FOLDER(test_unlink_guard),
         WITH_FOLDER(test_link),
         WITH_FOLDER(test_link_across),
