@@ -529,11 +529,9 @@ test_guard(void **state)
     const char *draft = fixture_path(state, "image.wukong-guard");
     g_autoptr(GByteArray) image = fixture_image(DATA, BODY, 1);
     g_autoptr(GError) error = NULL;
-    WkFileId file;
 
     fixture_write(path, image->data, image->len);
     fixture_write(draft, "left by an agent that died", 26);
-    file = fixture_file_id(draft);
     assert_true(wk_guard_write(path, &error));
     assert_int_equal(kind_of(draft), WK_IMAGE_GUARD);
     expect_bytes(path, image);
@@ -546,7 +544,6 @@ test_guard(void **state)
     assert_false(wk_guard_rename(path, &error));
     fixture_expect_error(&error, WK_ERROR_NOT_FOUND, NULL);
     assert_true(wk_guard_write(path, &error));
-    (void)file;
 }
 
 /* F12: an empty file at the managed path makes libvirt boot cold. */
