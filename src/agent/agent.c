@@ -26,7 +26,8 @@ struct _WkAgent {
     WkLedger *ledger;
     WkVault *vault; /* NULL: none, @no_vault says why */
     char *no_vault;
-    GPtrArray *sources; /* (element-type WkSource) */
+    GPtrArray *sources;  /* (element-type WkSource) */
+    GPtrArray *monitors; /* (element-type GFileMonitor): for libvirt's socket to appear */
     WkEngine *engine;
     WkApi api; /* engine and sources, for the control server */
     WkControl *control;
@@ -276,20 +277,55 @@ add_source(WkAgent *self, const char *name, const char *uri, const char *save_di
     return wk_engine_add_source(self->engine, source, error);
 }
 
-/* Nothing configured: this host's QEMU driver, where there is one. */
+static const char *const default_sockets[] = { "/run/libvirt/libvirt-sock",
+                                               "/run/libvirt/virtqemud-sock" };
+
+static gboolean
+default_libvirt_is_there(void)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(default_sockets); i++) {
+        if (g_file_test(default_sockets[i], G_FILE_TEST_EXISTS))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static gboolean
 add_default_source(WkAgent *self, GError **error)
 {
-    static const char *const sockets[] = { "/run/libvirt/libvirt-sock",
-                                           "/run/libvirt/virtqemud-sock" };
+    return add_source(self, "host", "qemu:///system", "auto", error);
+}
 
-    for (gsize i = 0; i < G_N_ELEMENTS(sockets); i++) {
-        if (g_file_test(sockets[i], G_FILE_TEST_EXISTS))
-            return add_source(self, "host", "qemu:///system", "auto", error);
-    }
+/* libvirt came after us, or was installed while we run. */
+static void
+on_default_socket(GFileMonitor *monitor G_GNUC_UNUSED, GFile *file G_GNUC_UNUSED,
+                  GFile *other G_GNUC_UNUSED, GFileMonitorEvent event G_GNUC_UNUSED, gpointer data)
+{
+    WkAgent *self = data;
+    g_autoptr(GError) error = NULL;
+
+    if (self->sources->len > 0 || !default_libvirt_is_there())
+        return;
+    if (add_default_source(self, &error))
+        wk_source_start(g_ptr_array_index(self->sources, 0));
+    else
+        wk_log(WK_LOG_ERROR, NULL, "adding libvirt's QEMU driver: %s", error->message);
+}
+
+static void
+wait_for_default_libvirt(WkAgent *self)
+{
     wk_log(WK_LOG_WARNING, NULL,
-           "no [source] is configured and libvirt's socket is not there: no guests are watched");
-    return TRUE;
+           "no [source] is configured and libvirt's socket is not there: waiting for it");
+    for (gsize i = 0; i < G_N_ELEMENTS(default_sockets); i++) {
+        g_autoptr(GFile) file = g_file_new_for_path(default_sockets[i]);
+        GFileMonitor *monitor = g_file_monitor_file(file, G_FILE_MONITOR_NONE, NULL, NULL);
+
+        if (monitor == NULL)
+            continue;
+        g_signal_connect(monitor, "changed", G_CALLBACK(on_default_socket), self);
+        g_ptr_array_add(self->monitors, monitor);
+    }
 }
 
 static gboolean
@@ -297,8 +333,10 @@ add_sources(WkAgent *self, GError **error)
 {
     const GPtrArray *configured = self->config->sources;
 
-    if (configured->len == 0)
+    if (configured->len == 0 && default_libvirt_is_there())
         return add_default_source(self, error);
+    if (configured->len == 0)
+        wait_for_default_libvirt(self);
     for (guint i = 0; i < configured->len; i++) {
         const WkConfigSource *source = g_ptr_array_index(configured, i);
 
@@ -340,6 +378,7 @@ wk_agent_new(const WkAgentOptions *options, WkConfig *config, GError **error)
 
     self->config = config;
     self->sources = g_ptr_array_new_with_free_func((GDestroyNotify)wk_source_unref);
+    self->monitors = g_ptr_array_new_with_free_func(g_object_unref);
     return start(self, options, error) ? g_steal_pointer(&self) : NULL;
 }
 
@@ -349,6 +388,7 @@ wk_agent_free(WkAgent *self)
     if (self == NULL)
         return;
     g_clear_pointer(&self->control, wk_control_free);
+    g_ptr_array_unref(self->monitors);
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_stop(g_ptr_array_index(self->sources, i));
     wk_engine_free(self->engine);
