@@ -10,6 +10,9 @@
 
 /* ---- the end of a task ---- */
 
+#define FINISH_TRIES_MAX 10
+#define FINISH_AGAIN_MS  1000
+
 void
 wk_engine_end_task(WkEngine *self, WkGuest *guest, WkTask *task)
 {
@@ -76,6 +79,33 @@ log_outcome(const WkOperation *op)
 }
 
 static void
+finish(WkEngine *self, WkTask *task, WkOpState state, const char *reason, const char *message);
+
+static gboolean
+on_finish_again(gpointer data)
+{
+    WkTask *task = data;
+    g_autoptr(WkOperation) op = g_steal_pointer(&task->ended);
+
+    finish(task->engine, task, op->state, op->reason, op->message);
+    return G_SOURCE_REMOVE;
+}
+
+/* What can't be recorded is not published as done (I3), as long as there is hope: a full disk gets
+ * room again. In the end it is told all the same; after a restart it is decided anew. */
+static gboolean
+try_finish_again(WkTask *task, Finish *work, const GError *error)
+{
+    wk_log(WK_LOG_ERROR, &(WkLogFields){ .guest = work->op->name, .uuid = work->op->guest },
+           "the outcome could not be recorded: %s", error->message);
+    if (++task->finish_tries > FINISH_TRIES_MAX)
+        return FALSE;
+    task->ended = g_steal_pointer(&work->op);
+    wk_task_arm(task, &task->retry_timer, FINISH_AGAIN_MS, on_finish_again);
+    return TRUE;
+}
+
+static void
 on_finished(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     WkEngine *self = data;
@@ -87,9 +117,8 @@ on_finished(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 
     if (self->quiet || guest == NULL)
         return;
-    if (!ok)
-        wk_log(WK_LOG_ERROR, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
-               "the outcome could not be recorded: %s", error->message);
+    if (!ok && try_finish_again(task, finish, error))
+        return;
     wk_record_free(guest->record);
     guest->record = wk_record_copy(finish->job->record);
     wk_operation_free(task->op);
@@ -322,5 +351,6 @@ wk_engine_finish_failure(WkEngine *self, WkTask *task)
     if (cancelled)
         finish(self, task, WK_OP_CANCELLED, task->superseded ? "Superseded" : "Cancelled", message);
     else
-        finish(self, task, WK_OP_FAILED, task->timed_out ? "Timeout" : reason, message);
+        finish(self, task, WK_OP_FAILED, task->timed_out && !task->given_up ? "Timeout" : reason,
+               message);
 }

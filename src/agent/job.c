@@ -228,6 +228,20 @@ read_facts(WkJob *self, GError **error)
     return self->facts != NULL;
 }
 
+/* A guest whose disks can't be looked at could be saved, but never sealed (I7). */
+static gboolean
+disks_can_be_seen(WkJob *self, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    g_autoptr(GPtrArray) witnesses = wk_witness_take(self->facts, &local);
+
+    if (witnesses == NULL)
+        wk_error_set(error, WK_ERROR_REFUSED, "DiskUnreachable",
+                     "guest '%s' can't be suspended to disk: %s, as seen by the agent", self->name,
+                     local->message);
+    return witnesses != NULL;
+}
+
 gboolean
 wk_job_precheck_save(WkJob *self, GError **error)
 {
@@ -237,7 +251,7 @@ wk_job_precheck_save(WkJob *self, GError **error)
                          .promised_bytes = self->promised_bytes };
     guint64 size_bytes = 0;
 
-    if (!read_facts(self, error))
+    if (!read_facts(self, error) || !disks_can_be_seen(self, error))
         return FALSE;
     if (self->vault != NULL && !wk_vault_space(self->vault, &input.free_bytes, &size_bytes, error))
         return FALSE;

@@ -34,6 +34,7 @@ wk_task_unref(WkTask *self)
         return;
     wk_task_disarm_all(self);
     wk_operation_free(self->op);
+    wk_operation_free(self->ended);
     wk_run_unref(self->run);
     g_clear_error(&self->failure);
     g_free(self->uuid);

@@ -34,6 +34,8 @@ struct _WkTask {
     gboolean working;   /* a worker has it */
     gboolean finishing; /* its outcome is being written */
     gboolean syncing;   /* the clock is being set, the outcome waits for it */
+    guint finish_tries;
+    WkOperation *ended; /* how it ended, while that could not be recorded */
     gboolean stopping;  /* asked to stop: by cancel, by its deadline, or by an opposite request */
     gint64 stopping_since_us; /* monotonic */
     char *stop_why;           /* for people */

@@ -244,6 +244,13 @@ static const struct {
     { "[guest a]\non-restore-failure=hold\n", "[guest a] on-restore-failure: 'hold'" },
     { "[vault]\ndir=/a\\q\n", "[vault] dir: " },
     { "[node]\nname=\xff\n", "[node] name: " },
+    { "[node]\nname=my node\n", "[node] name: 'my node'" },
+    { "[vault]\ndir=vault\n", "[vault] dir: 'vault'" },
+    { "[kube]\nnamespace=Wukong\n", "[kube] namespace: 'Wukong'" },
+    { "[pressure]\nsome-stall=banana\n", "[pressure] some-stall: 'banana'" },
+    { "[metrics]\nlisten=x\n", "[metrics] listen: 'x'" },
+    { "[source a]\nuri=qemu\n", "[source a] uri: 'qemu'" },
+    { "[source a]\nsave-dir=save\n", "[source a] save-dir: 'save'" },
 };
 
 static void
