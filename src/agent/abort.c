@@ -3,7 +3,9 @@
 
 #include "agent/save.h"
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "virt/domain_xml.h"
 
 static gboolean
 boot_same(WkJob *job)
@@ -36,9 +38,9 @@ unlink_managed(WkJob *job, GError **error)
 static gboolean
 kill_unfinished(WkJob *job, GError **error)
 {
-    const gboolean m_is_it = job->managed.kind != WK_IMAGE_ABSENT
-                             && (job->seen.domain != WK_DOMAIN_INACTIVE
-                                 || (job->seen.facts & WK_FACT_FINAL_OUR_OP) != 0);
+    const gboolean m_is_it =
+        job->managed.kind != WK_IMAGE_ABSENT
+        && (job->seen.domain != WK_DOMAIN_INACTIVE || wk_job_managed_has_our_op(job));
 
     if (m_is_it) {
         if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,
@@ -114,9 +116,33 @@ wk_save_drop_hold(WkJob *job, GError **error)
            && drop_hold(job, WK_STEP_STRAY_UNLINK_HOLD, WK_STEP_STRAY_SYNC_VAULT, error);
 }
 
+/* A whole image without a row: every road to `none` unlinks H first, so it is the row that was
+ * lost, not the image that was forgotten. Whether it was ever spent nobody can tell: it is held,
+ * never dropped and never started (I1, I2). */
+static gboolean
+hold_unknown(WkJob *job, GError **error)
+{
+    WkRecord *next = wk_record_copy(job->record);
+
+    wk_record_reset(next);
+    next->state = WK_LEDGER_QUARANTINED;
+    next->op = job->hold.xml != NULL ? wk_domain_xml_get_op(job->hold.xml) : NULL;
+    if (next->op == NULL)
+        next->op = wk_clock_new_id();
+    next->seal.file = job->hold.file;
+    g_strlcpy(next->seal.header_digest, job->hold.header_digest, sizeof next->seal.header_digest);
+    next->saved_at_us = job->hold.file.mtime_ns / 1000;
+    wk_record_explain(next, "LedgerLost",
+                      "a saved image lies in the vault that the ledger does not know: whether it "
+                      "may still be restored can't be told; discard drops it");
+    return wk_job_commit(job, WK_STEP_QUARANTINE_COMMIT, next, error);
+}
+
 gboolean
 wk_save_drop_stray(WkJob *job, GError **error)
 {
+    if (job->hold.kind == WK_IMAGE_FINAL)
+        return hold_unknown(job, error);
     if (job->hold.kind != WK_IMAGE_ABSENT && !wk_save_drop_hold(job, error))
         return FALSE;
     if (job->managed.kind != WK_IMAGE_GUARD)

@@ -65,13 +65,19 @@ static gboolean
 decide(Accept *accept, GError **error)
 {
     WkJob *job = accept->job;
+    g_autoptr(GError) local = NULL;
     const WkDecision *decision;
     WkPlace place;
 
     if (accept->busy)
         return TRUE;
-    if (!wk_job_look(job, error))
+    if (!wk_job_look(job, &local)) {
+        /* Storage may come late after a boot: that is what retries are for. */
+        if (g_strcmp0(wk_error_get_reason(local), "DiskUnreachable") == 0)
+            return TRUE;
+        g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
+    }
     if (wk_recovery_decide(&job->seen)->action != WK_RECOVER_REST)
         return TRUE; /* decided once it has settled */
     place = wk_lifecycle_place(job->record, &job->look, job->managed.kind == WK_IMAGE_FINAL);
@@ -124,11 +130,8 @@ run_accept(GTask *async, gpointer object G_GNUC_UNUSED, gpointer data,
 static void
 enqueue(WkEngine *self, WkGuest *guest, Accept *accept)
 {
-    static const WkAim aims[] = { [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
-                                  [WK_ACTION_RESUME] = WK_AIM_RESUME,
-                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
     WkTask *task = wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op),
-                               aims[accept->op->action]);
+                               wk_task_aim_of(accept->op->action));
 
     if (accept->fallback_only) {
         task->failure = g_steal_pointer(&accept->refusal);
@@ -204,8 +207,8 @@ make_accept(WkEngine *self, WkGuest *guest, const WkRequest *request)
     accept->fallback = request->fallback;
     accept->dry_run = request->dry_run;
     accept->busy = guest->task != NULL;
-    look =
-        wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op), WK_AIM_SUSPEND);
+    look = wk_task_new(self, guest->uuid, guest->name, wk_operation_copy(accept->op),
+                       wk_task_aim_of(request->action));
     accept->job = wk_engine_make_job(self, look, guest);
     /* Whoever was accepted before has its room, be it that its turn has not come. */
     accept->job->promised_bytes = wk_engine_promised(self, NULL, TRUE);

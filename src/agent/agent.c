@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "control/server.h"
 
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <systemd/sd-daemon.h>
 
 #define CONTROL_GROUP   "wukong"
@@ -22,8 +24,10 @@ struct _WkAgent {
     WkConfig *config;
     char *boot_id;
     WkLedger *ledger;
-    WkVault *vault;
-    GPtrArray *sources; /* (element-type WkSource) */
+    WkVault *vault; /* NULL: none, @no_vault says why */
+    char *no_vault;
+    GPtrArray *sources;  /* (element-type WkSource) */
+    GPtrArray *monitors; /* (element-type GFileMonitor): for libvirt's socket to appear */
     WkEngine *engine;
     WkApi api; /* engine and sources, for the control server */
     WkControl *control;
@@ -145,14 +149,48 @@ static const WkSourceListener source_listener = { .up = on_source_up,
 
 /* ---- start ---- */
 
+/* A damaged ledger is kept for whoever can read it; the images are held from now on (row N2). */
+static gboolean
+put_aside(const char *path, GError **error)
+{
+    static const char *const suffixes[] = { "", "-wal", "-shm" };
+    const gint64 now_s = wk_clock_real_us() / G_USEC_PER_SEC;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        g_autofree char *from = g_strconcat(path, suffixes[i], NULL);
+        g_autofree char *to =
+            g_strdup_printf("%s.corrupt-%" G_GINT64_FORMAT "%s", path, now_s, suffixes[i]);
+
+        if (g_rename(from, to) == 0 || errno == ENOENT)
+            continue;
+        wk_error_set_errno(error, errno, "putting the damaged ledger '%s' aside", from);
+        return FALSE;
+    }
+    wk_log(WK_LOG_ERROR, NULL,
+           "the damaged ledger was put aside as '%s.corrupt-%" G_GINT64_FORMAT
+           "' and a new one begun; saved images are held until they are discarded",
+           path, now_s);
+    return TRUE;
+}
+
 static gboolean
 open_ledger(WkAgent *self, const char *state_dir, GError **error)
 {
     g_autofree char *path = g_build_filename(state_dir, "ledger.db", NULL);
+    g_autoptr(GError) local = NULL;
 
     if (!wk_files_make_folder(state_dir, error))
         return FALSE;
-    self->ledger = wk_ledger_open(path, error);
+    self->ledger = wk_ledger_open(path, &local);
+    if (self->ledger == NULL && g_strcmp0(wk_error_get_reason(local), "LedgerCorrupt") == 0) {
+        wk_log(WK_LOG_ERROR, NULL, "%s", local->message);
+        g_clear_error(&local);
+        if (!put_aside(path, error))
+            return FALSE;
+        self->ledger = wk_ledger_open(path, &local);
+    }
+    if (self->ledger == NULL)
+        g_propagate_error(error, g_steal_pointer(&local));
     return self->ledger != NULL;
 }
 
@@ -173,19 +211,50 @@ engine_options(const WkConfig *config)
                               .reserve_percent = (guint)config->reserve_percent };
 }
 
-/* Without a vault the agent still suspends to memory, and says why not to disk. */
-static void
-open_engine(WkAgent *self)
+static gboolean
+holds_images(WkAgent *self, gboolean *holds, GError **error)
 {
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) records = wk_ledger_list(self->ledger, error);
+
+    *holds = FALSE;
+    for (guint i = 0; records != NULL && i < records->len; i++) {
+        const WkRecord *record = g_ptr_array_index(records, i);
+
+        *holds = *holds || record->state != WK_LEDGER_NONE;
+    }
+    return records != NULL;
+}
+
+/* Without a vault the agent still suspends to memory, and says why not to disk; but while images
+ * are held, a vault that is away (not mounted yet) must not look like images that are lost. */
+static gboolean
+open_vault(WkAgent *self, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    gboolean holds;
+
+    self->vault = wk_vault_open(self->config->vault_dir, FALSE, &local);
+    if (self->vault != NULL)
+        return wk_ledger_adopt_vault(self->ledger, self->vault, error);
+    if (!holds_images(self, &holds, error))
+        return FALSE;
+    if (holds) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&local), "images are held, but ");
+        return FALSE;
+    }
+    wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", local->message);
+    self->no_vault = g_strdup(local->message);
+    return TRUE;
+}
+
+static void
+make_engine(WkAgent *self)
+{
     WkEngineOptions options = engine_options(self->config);
 
-    self->vault = wk_vault_open(self->config->vault_dir, FALSE, &error);
-    if (self->vault == NULL)
-        wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", error->message);
     options.ledger = self->ledger;
     options.vault = self->vault;
-    options.cannot_save = self->vault == NULL ? error->message : NULL;
+    options.cannot_save = self->no_vault;
     options.boot_id = self->boot_id;
     self->engine = wk_engine_new(&options, &engine_listener, self);
 }
@@ -208,20 +277,55 @@ add_source(WkAgent *self, const char *name, const char *uri, const char *save_di
     return wk_engine_add_source(self->engine, source, error);
 }
 
-/* Nothing configured: this host's QEMU driver, where there is one. */
+static const char *const default_sockets[] = { "/run/libvirt/libvirt-sock",
+                                               "/run/libvirt/virtqemud-sock" };
+
+static gboolean
+default_libvirt_is_there(void)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(default_sockets); i++) {
+        if (g_file_test(default_sockets[i], G_FILE_TEST_EXISTS))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static gboolean
 add_default_source(WkAgent *self, GError **error)
 {
-    static const char *const sockets[] = { "/run/libvirt/libvirt-sock",
-                                           "/run/libvirt/virtqemud-sock" };
+    return add_source(self, "host", "qemu:///system", "auto", error);
+}
 
-    for (gsize i = 0; i < G_N_ELEMENTS(sockets); i++) {
-        if (g_file_test(sockets[i], G_FILE_TEST_EXISTS))
-            return add_source(self, "host", "qemu:///system", "auto", error);
-    }
+/* libvirt came after us, or was installed while we run. */
+static void
+on_default_socket(GFileMonitor *monitor G_GNUC_UNUSED, GFile *file G_GNUC_UNUSED,
+                  GFile *other G_GNUC_UNUSED, GFileMonitorEvent event G_GNUC_UNUSED, gpointer data)
+{
+    WkAgent *self = data;
+    g_autoptr(GError) error = NULL;
+
+    if (self->sources->len > 0 || !default_libvirt_is_there())
+        return;
+    if (add_default_source(self, &error))
+        wk_source_start(g_ptr_array_index(self->sources, 0));
+    else
+        wk_log(WK_LOG_ERROR, NULL, "adding libvirt's QEMU driver: %s", error->message);
+}
+
+static void
+wait_for_default_libvirt(WkAgent *self)
+{
     wk_log(WK_LOG_WARNING, NULL,
-           "no [source] is configured and libvirt's socket is not there: no guests are watched");
-    return TRUE;
+           "no [source] is configured and libvirt's socket is not there: waiting for it");
+    for (gsize i = 0; i < G_N_ELEMENTS(default_sockets); i++) {
+        g_autoptr(GFile) file = g_file_new_for_path(default_sockets[i]);
+        GFileMonitor *monitor = g_file_monitor_file(file, G_FILE_MONITOR_NONE, NULL, NULL);
+
+        if (monitor == NULL)
+            continue;
+        g_signal_connect(monitor, "changed", G_CALLBACK(on_default_socket), self);
+        g_ptr_array_add(self->monitors, monitor);
+    }
 }
 
 static gboolean
@@ -229,8 +333,10 @@ add_sources(WkAgent *self, GError **error)
 {
     const GPtrArray *configured = self->config->sources;
 
-    if (configured->len == 0)
+    if (configured->len == 0 && default_libvirt_is_there())
         return add_default_source(self, error);
+    if (configured->len == 0)
+        wait_for_default_libvirt(self);
     for (guint i = 0; i < configured->len; i++) {
         const WkConfigSource *source = g_ptr_array_index(configured, i);
 
@@ -248,7 +354,9 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     self->boot_id = wk_clock_boot_id(error);
     if (self->boot_id == NULL || !open_ledger(self, options->state_dir, error))
         return FALSE;
-    open_engine(self);
+    if (!open_vault(self, error))
+        return FALSE;
+    make_engine(self);
     if (!add_sources(self, error))
         return FALSE;
     wk_api_init(&api, self->config->node_name);
@@ -270,6 +378,7 @@ wk_agent_new(const WkAgentOptions *options, WkConfig *config, GError **error)
 
     self->config = config;
     self->sources = g_ptr_array_new_with_free_func((GDestroyNotify)wk_source_unref);
+    self->monitors = g_ptr_array_new_with_free_func(g_object_unref);
     return start(self, options, error) ? g_steal_pointer(&self) : NULL;
 }
 
@@ -279,6 +388,7 @@ wk_agent_free(WkAgent *self)
     if (self == NULL)
         return;
     g_clear_pointer(&self->control, wk_control_free);
+    g_ptr_array_unref(self->monitors);
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_stop(g_ptr_array_index(self->sources, i));
     wk_engine_free(self->engine);
@@ -287,6 +397,7 @@ wk_agent_free(WkAgent *self)
     wk_ledger_unref(self->ledger);
     wk_config_free(self->config);
     g_free(self->boot_id);
+    g_free(self->no_vault);
     if (self->stop_timer != NULL) {
         g_source_destroy(self->stop_timer);
         g_source_unref(self->stop_timer);

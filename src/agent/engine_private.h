@@ -61,14 +61,21 @@ void wk_engine_stop_task(WkEngine *self, WkTask *task, const char *why);
  * come; not of @except. */
 guint64 wk_engine_promised(WkEngine *self, const WkTask *except, gboolean waiting);
 
+/* finish.c: ends an operation: sets the guest's clock where it stood still, records and publishes
+ * the outcome, then lets the next task have the guest. */
+void wk_engine_finish_success(WkEngine *self, WkTask *task, WkGuest *guest);
+void wk_engine_finish_failure(WkEngine *self, WkTask *task); /* with task->failure */
+/* The guest is free for its next task. */
+void wk_engine_end_task(WkEngine *self, WkGuest *guest, WkTask *task);
+/* Ends an operation that never got to work (cancelled while queued, or its guest is gone). */
+void wk_engine_end_unstarted(WkEngine *self, WkTask *task, WkOpState state, const char *reason,
+                             const char *message);
+
 /* outcome.c: the waits of tasks for libvirt are over, it is back. */
 void wk_engine_retry_now(WkEngine *self, WkTask *task);
 /* The worker is done with a try. Takes @failure (transfer full), NULL: it went well. */
 void wk_engine_tried(WkEngine *self, WkTask *task, WkJob *job, GError *failure);
 /* From now on @task tries its fallback, with a budget of its own. */
 void wk_engine_set_fallback(WkTask *task);
-/* Ends an operation that never got to work (cancelled while queued, or its guest is gone). */
-void wk_engine_end_unstarted(WkEngine *self, WkTask *task, WkOpState state, const char *reason,
-                             const char *message);
 
 G_END_DECLS

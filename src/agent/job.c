@@ -77,7 +77,10 @@ wk_job_look_domain(WkJob *self, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(self->source, WK_LANE_QUICK, error);
 
-    return connection != NULL && wk_domain_look(connection, self->uuid, &self->look, error);
+    if (connection == NULL || !wk_domain_look(connection, self->uuid, &self->look, error))
+        return FALSE;
+    self->looked = TRUE;
+    return TRUE;
 }
 
 static gboolean
@@ -93,7 +96,7 @@ disks_not_after_image(WkJob *self, GError **error)
 {
     g_autoptr(WkFacts) facts = NULL;
 
-    if (self->managed.xml == NULL)
+    if (self->managed.kind != WK_IMAGE_FINAL || self->managed.xml == NULL)
         return TRUE;
     facts = wk_domain_xml_parse(self->managed.xml, error);
     return facts != NULL
@@ -125,12 +128,12 @@ classify_domain(WkJob *self)
     return WK_DOMAIN_ACTIVE;
 }
 
-static gboolean
-managed_has_our_op(WkJob *self)
+gboolean
+wk_job_managed_has_our_op(WkJob *self)
 {
     g_autofree char *op = NULL;
 
-    if (self->managed.kind != WK_IMAGE_FINAL || self->managed.xml == NULL)
+    if (self->managed.xml == NULL)
         return FALSE;
     op = wk_domain_xml_get_op(self->managed.xml);
     return op_is_ours(self, op);
@@ -165,7 +168,8 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, guard, WK_FACT_M_GUARD);
     add_fact(self, m && wk_file_id_same_inode(&self->managed.file, &record->seal.file),
              WK_FACT_M_OURS);
-    add_fact(self, managed_has_our_op(self), WK_FACT_FINAL_OUR_OP);
+    add_fact(self, self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self),
+             WK_FACT_FINAL_OUR_OP);
     add_fact(self, h, WK_FACT_H_PRESENT);
     add_fact(self, m && h && wk_file_id_same_inode(&self->managed.file, &self->hold.file),
              WK_FACT_H_IS_M);
@@ -175,6 +179,16 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, record->want == WK_WANT_CANCEL, WK_FACT_WANT_CANCEL);
     add_fact(self, self->guard_synced, WK_FACT_GUARD_SYNCED);
     add_fact(self, record->state == WK_LEDGER_NONE && (h || guard), WK_FACT_STRAY);
+}
+
+/* W decides nothing about a guest that runs, nor about an image that is held anyway. */
+static gboolean
+disks_matter(WkJob *self)
+{
+    const WkLedgerState state = self->record->state;
+
+    return state != WK_LEDGER_NONE && state != WK_LEDGER_QUARANTINED
+           && classify_domain(self) != WK_DOMAIN_ACTIVE;
 }
 
 gboolean
@@ -187,8 +201,14 @@ wk_job_look(WkJob *self, GError **error)
         || !look_at_file(wk_job_managed_path(self), &self->managed, error)
         || !look_at_file(wk_job_hold_path(self), &self->hold, error))
         return FALSE;
-    if (self->record->state != WK_LEDGER_NONE)
+    if (disks_matter(self))
         disks_same = wk_job_disks_same(self, &local);
+    if (local != NULL && self->aim != WK_AIM_DISCARD) {
+        /* Storage comes late after a boot: not to be told is no difference, it passes. */
+        wk_error_set(error, WK_ERROR_UNAVAILABLE, "DiskUnreachable", "guest '%s': %s", self->name,
+                     local->message);
+        return FALSE;
+    }
     if (local != NULL && self->disk_changed == NULL)
         self->disk_changed = g_strdup(local->message);
     note_facts(self, disks_same);
@@ -208,6 +228,20 @@ read_facts(WkJob *self, GError **error)
     return self->facts != NULL;
 }
 
+/* A guest whose disks can't be looked at could be saved, but never sealed (I7). */
+static gboolean
+disks_can_be_seen(WkJob *self, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    g_autoptr(GPtrArray) witnesses = wk_witness_take(self->facts, &local);
+
+    if (witnesses == NULL)
+        wk_error_set(error, WK_ERROR_REFUSED, "DiskUnreachable",
+                     "guest '%s' can't be suspended to disk: %s, as seen by the agent", self->name,
+                     local->message);
+    return witnesses != NULL;
+}
+
 gboolean
 wk_job_precheck_save(WkJob *self, GError **error)
 {
@@ -217,7 +251,7 @@ wk_job_precheck_save(WkJob *self, GError **error)
                          .promised_bytes = self->promised_bytes };
     guint64 size_bytes = 0;
 
-    if (!read_facts(self, error))
+    if (!read_facts(self, error) || !disks_can_be_seen(self, error))
         return FALSE;
     if (self->vault != NULL && !wk_vault_space(self->vault, &input.free_bytes, &size_bytes, error))
         return FALSE;

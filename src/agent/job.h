@@ -54,6 +54,7 @@ typedef struct {
     gboolean guard_synced; /* row Q2: by this agent */
 
     /* What was last seen; wk_job_look() fills it in. */
+    gboolean looked; /* the domain was seen at least once: @look says how */
     WkLook look;
     WkImageLook managed; /* M */
     WkImageLook hold;    /* H */
@@ -98,6 +99,9 @@ gboolean wk_job_commit(WkJob *self, WkStep step, WkRecord *next, GError **error)
 /* Worker: M and H; (transfer none). M is NULL where the source can't save. */
 const char *wk_job_managed_path(WkJob *self);
 const char *wk_job_hold_path(WkJob *self);
+
+/* M, as last seen, is of the recorded save; finished or not. */
+gboolean wk_job_managed_has_our_op(WkJob *self);
 
 /* Worker: passes @step, then syncs the folder; each of the two, and autostart's. */
 gboolean wk_job_sync_save_folder(WkJob *self, WkStep step, GError **error);

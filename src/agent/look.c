@@ -71,6 +71,10 @@ take_look(WkEngine *self, WkGuest *guest, Look *look)
 {
     WkJob *job = look->job;
 
+    /* What the last operation left to say was about the state before. */
+    if (guest->seen && guest->look.power != job->look.power
+        && guest->record->state == WK_LEDGER_NONE)
+        wk_record_explain(guest->record, NULL, NULL);
     wk_guest_saw(guest, &job->look, g_steal_pointer(&look->facts));
     guest->foreign_save = guest->record->state == WK_LEDGER_NONE
                           && job->managed.kind == WK_IMAGE_FINAL
@@ -98,18 +102,15 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
         wk_engine_look(self, guest);
         return;
     }
-    if (!ok) {
-        g_debug("looking at guest '%s': %s", guest->name, error->message);
-        /* The source is on its way down, and will be listed again; or else readiness need not
-         * wait for a guest that nothing was left of. */
-        if (guest->record->state == WK_LEDGER_NONE)
-            guest->needs_recovery = FALSE;
-        self->listener.settled(self->data);
-        return;
-    }
+    if (!ok && !wk_source_is_up(guest->source))
+        return; /* it will be listed again */
+    if (!ok && look->job->looked)
+        wk_guest_saw(guest, &look->job->look, NULL);
     /* A task that began meanwhile owns the guest, and looks for itself. */
-    if (guest->task == NULL)
+    if (guest->task == NULL && ok)
         take_look(self, guest, look);
+    else if (guest->task == NULL)
+        wk_engine_recover(self, guest); /* which says what stands in the way, and tries again */
     wk_engine_publish_guest(self, guest);
     self->listener.settled(self->data);
 }
@@ -196,18 +197,14 @@ look_at_all(WkEngine *self, WkSource *source)
 static void
 requeue_left(WkEngine *self, WkSource *source)
 {
-    static const WkAim aims[] = { [WK_ACTION_NONE] = WK_AIM_RECOVER,
-                                  [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
-                                  [WK_ACTION_RESUME] = WK_AIM_RESUME,
-                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
     const char *name = wk_source_get_name(source);
     GPtrArray *left = g_hash_table_lookup(self->left, name);
 
     for (guint i = 0; left != NULL && i < left->len; i++) {
         const WkOperation *op = g_ptr_array_index(left, i);
         WkGuest *guest = wk_engine_find(self, op->guest);
-        g_autoptr(WkTask) task =
-            wk_task_new(self, op->guest, op->name, wk_operation_copy(op), aims[op->action]);
+        g_autoptr(WkTask) task = wk_task_new(self, op->guest, op->name, wk_operation_copy(op),
+                                             wk_task_aim_of(op->action));
 
         if (guest == NULL)
             wk_engine_end_unstarted(self, task, WK_OP_FAILED, "NoSuchGuest",
@@ -216,6 +213,26 @@ requeue_left(WkEngine *self, WkSource *source)
             wk_engine_enqueue(self, guest, g_steal_pointer(&task));
     }
     g_hash_table_remove(self->left, name);
+}
+
+/* Images of guests that neither libvirt nor the ledger knows: row N2 sees to them. */
+static void
+find_forgotten(WkEngine *self, WkSource *source)
+{
+    g_autoptr(GPtrArray) uuids = NULL;
+
+    if (self->vault == NULL || wk_source_get_save_dir(source) == NULL)
+        return;
+    uuids = wk_vault_list(self->vault, NULL);
+    for (guint i = 0; uuids != NULL && i < uuids->len; i++) {
+        const char *uuid = g_ptr_array_index(uuids, i);
+        WkGuest *guest;
+
+        if (wk_engine_find(self, uuid) != NULL)
+            continue;
+        guest = wk_guest_new(source, uuid, uuid, NULL);
+        g_hash_table_replace(self->guests, guest->uuid, guest);
+    }
 }
 
 static void
@@ -236,6 +253,7 @@ on_listed(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     }
     for (guint i = 0; i < list->len; i++)
         take_entry(self, source, g_ptr_array_index(list, i));
+    find_forgotten(self, source);
     g_hash_table_remove(self->unlisted, source);
     requeue_left(self, source);
     look_at_all(self, source);

@@ -2,266 +2,15 @@
 #include "config.h"
 
 #include "agent/engine_private.h"
-#include "agent/memory.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/units.h"
 #include "model/policy.h"
 
 #define WAIT_MS         200 /* between two looks at a libvirt job that is not ours to wait in */
 #define SETTLE_S        10  /* after libvirtd came back, "not in this state" may be wrong (F10) */
 #define STOP_BUDGET_S   120
 #define MEMORY_BUDGET_S 60
-
-/* ---- the end of a task ---- */
-
-static void
-end_task(WkEngine *self, WkGuest *guest, WkTask *task)
-{
-    g_assert(guest->task == task);
-    wk_task_disarm_all(task);
-    guest->task = g_steal_pointer(&guest->next);
-    wk_task_unref(task);
-    if (guest->task != NULL) {
-        wk_engine_arm_deadline(guest->task);
-        wk_engine_ready(self, guest->task);
-    } else {
-        wk_engine_look(self, guest);
-    }
-    wk_engine_publish_guest(self, guest);
-    self->listener.settled(self->data);
-}
-
-/* What the finishing worker writes. */
-typedef struct {
-    WkTask *task;
-    WkOperation *op;
-    WkJob *job;
-    WkRecord *record;
-    gboolean sync_time;
-} Finish;
-
-static void
-finish_free(gpointer data)
-{
-    Finish *finish = data;
-
-    wk_task_unref(finish->task);
-    wk_operation_free(finish->op);
-    wk_job_free(finish->job);
-    wk_record_free(finish->record);
-    g_free(finish);
-}
-
-static void
-sync_time(Finish *finish)
-{
-    g_autoptr(GError) error = NULL;
-    g_autofree char *text = NULL;
-
-    if (wk_memory_sync_time(finish->job, &error))
-        return;
-    text = g_strdup_printf("%s; its clock is behind by the time it was away (%s)",
-                           finish->op->message, error->message);
-    g_free(finish->op->message);
-    g_free(finish->op->reason);
-    finish->op->message = g_steal_pointer(&text);
-    finish->op->reason = g_strdup("TimeNotSynced");
-    wk_record_explain(finish->record, finish->op->reason, finish->op->message);
-}
-
-/* Worker. */
-static void
-run_finish(GTask *async, gpointer object G_GNUC_UNUSED, gpointer data,
-           GCancellable *cancellable G_GNUC_UNUSED)
-{
-    Finish *finish = data;
-    WkJob *job = finish->job;
-    GError *error = NULL;
-
-    if (finish->sync_time)
-        sync_time(finish);
-    if (wk_job_commit(job, WK_STEP_OPERATION_FINISH, wk_record_copy(finish->record), &error)
-        && wk_ledger_put_operation(job->ledger, finish->op, &error))
-        g_task_return_boolean(async, TRUE);
-    else
-        g_task_return_error(async, error);
-}
-
-static void
-log_outcome(const WkOperation *op)
-{
-    const WkLogFields fields = { .guest = op->name,
-                                 .uuid = op->guest,
-                                 .action = wk_action_name(op->action),
-                                 .result = wk_op_state_name(op->state) };
-
-    wk_log(op->state == WK_OP_FAILED ? WK_LOG_WARNING : WK_LOG_INFO, &fields, "%s",
-           op->message != NULL ? op->message : wk_op_state_name(op->state));
-}
-
-static void
-on_finished(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
-{
-    WkEngine *self = data;
-    Finish *finish = g_task_get_task_data(G_TASK(result));
-    WkTask *task = finish->task;
-    WkGuest *guest = wk_engine_find(self, task->uuid);
-    g_autoptr(GError) error = NULL;
-    const gboolean ok = g_task_propagate_boolean(G_TASK(result), &error);
-
-    if (self->quiet || guest == NULL)
-        return;
-    if (!ok)
-        wk_log(WK_LOG_ERROR, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
-               "the outcome could not be recorded: %s", error->message);
-    wk_record_free(guest->record);
-    guest->record = wk_record_copy(finish->job->record);
-    wk_operation_free(task->op);
-    task->op = wk_operation_copy(finish->op);
-    log_outcome(task->op);
-    wk_engine_remember(self, task->op);
-    wk_engine_publish_operation(self, task->op);
-    end_task(self, guest, task);
-}
-
-/* What is published of the guest besides its state. An image that is held keeps its reason. */
-static WkRecord *
-final_record(const WkGuest *guest, const WkOperation *op)
-{
-    WkRecord *record = wk_record_copy(guest->record);
-
-    record->last_action = op->action;
-    record->last_action_at_us = op->finished_at_us;
-    if (op->state == WK_OP_CANCELLED)
-        return record;
-    if (op->state == WK_OP_SUCCEEDED)
-        record->origin = op->origin;
-    if (record->state != WK_LEDGER_QUARANTINED)
-        wk_record_explain(record, op->reason, op->message);
-    return record;
-}
-
-static void
-finish(WkEngine *self, WkTask *task, WkOpState state, const char *reason, const char *message)
-{
-    WkGuest *guest = wk_engine_find(self, task->uuid);
-    g_autoptr(GTask) async = g_task_new(NULL, NULL, on_finished, self);
-    Finish *work = g_new0(Finish, 1);
-    WkLane lane = WK_LANE_QUICK;
-
-    task->finishing = TRUE;
-    wk_task_disarm_all(task);
-    work->task = wk_task_ref(task);
-    work->op = wk_operation_copy(task->op);
-    wk_operation_set_state(work->op, state, reason, message);
-    work->op->step = WK_STEP_NONE;
-    work->record = final_record(guest, work->op);
-    wk_task_renew_run(task);
-    work->job = wk_engine_make_job(self, task, guest);
-    if (task->unpaused && state == WK_OP_SUCCEEDED) {
-        work->sync_time = TRUE;
-        lane = WK_LANE_LONG; /* a guest's agent may take its time */
-    }
-    g_task_set_task_data(async, work, finish_free);
-    wk_source_push(guest->source, lane, g_steal_pointer(&async), run_finish);
-}
-
-void
-wk_engine_end_unstarted(WkEngine *self, WkTask *task, WkOpState state, const char *reason,
-                        const char *message)
-{
-    g_autoptr(GError) error = NULL;
-
-    wk_operation_set_state(task->op, state, reason, message);
-    if (!wk_ledger_put_operation(self->ledger, task->op, &error))
-        wk_log(WK_LOG_ERROR, &(WkLogFields){ .guest = task->op->name, .uuid = task->op->guest },
-               "the outcome could not be recorded: %s", error->message);
-    log_outcome(task->op);
-    wk_engine_remember(self, task->op);
-    wk_engine_publish_operation(self, task->op);
-}
-
-/* ---- what an outcome is called ---- */
-
-static char *
-describe_suspend(const WkTask *task, const WkGuest *guest, const char **reason)
-{
-    g_autofree char *size = NULL;
-    g_autofree char *time = NULL;
-
-    if (guest->record->state == WK_LEDGER_SEALED) {
-        *reason = "SavedToDisk";
-        size = wk_units_format_bytes(guest->record->seal.file.size_bytes);
-        if (task->did_target == WK_TARGET_NONE)
-            return g_strdup_printf("already suspended to disk: %s", size);
-        time = wk_units_format_duration(wk_clock_mono_us() - task->try_began_us);
-        return g_strdup_printf("saved to disk: %s in %s", size, time);
-    }
-    *reason = "Paused";
-    return g_strdup(task->did_target == WK_TARGET_NONE ? "already suspended to memory"
-                                                       : "paused in memory");
-}
-
-static char *
-describe_success(const WkTask *task, const WkGuest *guest, const char **reason)
-{
-    g_autofree char *time = wk_units_format_duration(wk_clock_mono_us() - task->try_began_us);
-
-    *reason = NULL;
-    if (task->op->action == WK_ACTION_SUSPEND)
-        return describe_suspend(task, guest, reason);
-    if (task->op->action == WK_ACTION_DISCARD)
-        return g_strdup("its saved state was dropped");
-    if (task->did_target == WK_TARGET_NONE && !task->unpaused)
-        return g_strdup("already running");
-    return g_strdup_printf("resumed from %s in %s",
-                           task->did_target == WK_TARGET_DISK ? "disk" : "memory", time);
-}
-
-static char *
-describe_fallback(const WkTask *task)
-{
-    return g_strdup_printf("Suspend failed: %s; %s instead", task->failure->message,
-                           task->op->fallback == WK_FALLBACK_STOP ? "it was shut down"
-                                                                  : "it was suspended to memory");
-}
-
-static void
-finish_success(WkEngine *self, WkTask *task, WkGuest *guest)
-{
-    g_autofree char *message = NULL;
-    const char *reason = NULL;
-
-    if (task->in_fallback) {
-        message = describe_fallback(task);
-        finish(self, task, WK_OP_SUCCEEDED,
-               task->op->fallback == WK_FALLBACK_STOP ? "StoppedByFallback" : "FellBack", message);
-        return;
-    }
-    message = describe_success(task, guest, &reason);
-    finish(self, task, WK_OP_SUCCEEDED, reason, message);
-}
-
-static void
-finish_failure(WkEngine *self, WkTask *task)
-{
-    static const char *const verbs[] = { [WK_ACTION_NONE] = "Operation",
-                                         [WK_ACTION_SUSPEND] = "Suspend",
-                                         [WK_ACTION_RESUME] = "Resume",
-                                         [WK_ACTION_DISCARD] = "Discard" };
-    const gboolean cancelled = task->stopping && !task->timed_out;
-    const char *reason = wk_error_get_reason(task->failure);
-    g_autofree char *message = g_strdup_printf(
-        "%s %s: %s", verbs[task->op->action],
-        cancelled ? "cancelled" : (task->timed_out ? "timeout" : "failed"), task->failure->message);
-
-    if (cancelled)
-        finish(self, task, WK_OP_CANCELLED, task->superseded ? "Superseded" : "Cancelled", message);
-    else
-        finish(self, task, WK_OP_FAILED, task->timed_out ? "Timeout" : reason, message);
-}
 
 /* ---- what follows a try ---- */
 
@@ -337,11 +86,11 @@ conclude(WkEngine *self, WkTask *task, WkGuest *guest)
                                      && guest->record->state == WK_LEDGER_SEALED;
 
     if (task->failure == NULL || saved_after_all || (task->in_fallback && task->aim_reached))
-        finish_success(self, task, guest);
+        wk_engine_finish_success(self, task, guest);
     else if (wants_fallback(task) && !is_midway(guest))
         start_fallback(self, task);
     else
-        finish_failure(self, task);
+        wk_engine_finish_failure(self, task);
 }
 
 static void
@@ -371,7 +120,9 @@ is_passing(WkEngine *self, const GError *failure)
 {
     if (g_error_matches(failure, WK_ERROR, WK_ERROR_UNAVAILABLE))
         return TRUE;
+    /* libvirt's own "not in this state" comes without a reason of ours. */
     return g_error_matches(failure, WK_ERROR, WK_ERROR_CONFLICT)
+           && wk_error_get_reason(failure) == NULL
            && wk_clock_mono_us() - self->last_up_us < SETTLE_S * G_USEC_PER_SEC;
 }
 
@@ -381,6 +132,8 @@ retry_later(WkTask *task, const GError *failure)
     const guint ms = wk_policy_backoff_ms(task->attempt);
     g_autofree char *message = NULL;
 
+    g_free(task->last_failure);
+    task->last_failure = g_strdup(failure->message);
     if (task->op != NULL) {
         message = g_strdup_printf("attempt %u failed: %s; next try in %u s", task->attempt,
                                   failure->message, (ms + 999) / 1000);
@@ -457,19 +210,43 @@ recovered(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
     } else {
         guest->needs_recovery = TRUE; /* the source is away: it is listed again, and looked at */
     }
-    end_task(self, guest, task);
+    wk_engine_end_task(self, guest, task);
+}
+
+/* What a recovery made of a guest is news to whoever runs the node: said once. */
+static void
+log_recovery(const WkGuest *guest, WkLedgerState before)
+{
+    const WkRecord *record = guest->record;
+    const WkLogFields fields = { .guest = guest->name,
+                                 .uuid = guest->uuid,
+                                 .action = "recover",
+                                 .result = wk_ledger_state_name(record->state) };
+
+    if (record->state == before)
+        return;
+    wk_log(record->state == WK_LEDGER_QUARANTINED ? WK_LOG_WARNING : WK_LOG_INFO, &fields,
+           "an unfinished or foreign change was dealt with: ledger %s -> %s%s%s",
+           wk_ledger_state_name(before), wk_ledger_state_name(record->state),
+           record->message != NULL ? ": " : "", record->message != NULL ? record->message : "");
 }
 
 static void
 take_job(WkTask *task, WkGuest *guest, WkJob *job)
 {
+    WkLedgerState before;
+
     if (job == NULL)
         return;
+    before = guest->record->state;
     wk_record_free(guest->record);
     guest->record = wk_record_copy(job->record);
+    if (task->op == NULL)
+        log_recovery(guest, before);
     guest->guard_synced = job->guard_synced;
     guest->foreign_save = FALSE;
-    wk_guest_saw(guest, &job->look, NULL);
+    if (job->looked)
+        wk_guest_saw(guest, &job->look, NULL);
     task->asked_to_stop = job->asked_to_stop;
     if (job->did_target != WK_TARGET_NONE)
         task->did_target = job->did_target;

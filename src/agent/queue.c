@@ -247,7 +247,8 @@ on_deadline(gpointer data)
     WkTask *task = data;
 
     task->timed_out = TRUE;
-    wk_engine_stop_task(task->engine, task, "its time is up");
+    wk_engine_stop_task(task->engine, task,
+                        task->last_failure != NULL ? task->last_failure : "its time is up");
     return G_SOURCE_REMOVE;
 }
 
@@ -394,6 +395,14 @@ give_up(WkEngine *self, WkTask *task, WkGuest *guest)
     wk_engine_tried(self, task, NULL, error);
 }
 
+/* A slow disk is not a stuck libvirt: what is written back takes the time that it takes. */
+static gboolean
+writes_back(WkStep step)
+{
+    return step == WK_STEP_SAVE_SYNC_DISKS || step == WK_STEP_SAVE_SYNC_IMAGE
+           || step == WK_STEP_SAVE_SYNC_VAULT || step == WK_STEP_SAVE_SYNC_SAVE_FOLDER;
+}
+
 static gboolean
 on_tick(gpointer data)
 {
@@ -405,7 +414,7 @@ on_tick(gpointer data)
 
     if (guest == NULL || guest->task != task || !task->working)
         return G_SOURCE_REMOVE;
-    if (task->stopping
+    if (task->stopping && !writes_back(wk_run_get_step(task->run))
         && wk_clock_mono_us() - task->stopping_since_us > STUCK_AFTER_S * G_USEC_PER_SEC) {
         give_up(self, task, guest);
         return G_SOURCE_REMOVE;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 typedef enum {
-    KIND_TEXT,
+    KIND_TEXT,   /* that matches `choices`, a regular expression; NULL: anything */
     KIND_CHOICE, /* one of `choices`, separated by | */
     KIND_BOOL,
     KIND_COUNT, /* "auto" (0), or 1 .. 64 */
@@ -34,19 +34,28 @@ typedef struct {
 #define GUEST_AT(field)  offsetof(WkConfigGuest, field)
 #define AUTO_BOOL        "auto|true|false"
 
+/* What texts may look like. */
+#define NAME   "^[A-Za-z0-9._-]*$"
+#define LABEL  "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+#define PATH   "^(/.*)?$"
+#define FOLDER "^(auto|/.*)$"
+#define URI    "^[a-z+]+://"
+#define STALL  "^[0-9]+(ms|s)/[0-9]+(ms|s)$"
+#define LISTEN "^(([^][:]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5})?$"
+
 static const Key keys[] = {
-    { "node", "name", KIND_TEXT, AT(node_name), "", NULL },
+    { "node", "name", KIND_TEXT, AT(node_name), "", NAME },
     { "kubevirt", "enabled", KIND_CHOICE, AT(kubevirt_enabled), "auto", AUTO_BOOL },
-    { "kubevirt", "kubelet-dir", KIND_TEXT, AT(kubelet_dir), "/var/lib/kubelet", NULL },
-    { "kubevirt", "vault-dir", KIND_TEXT, AT(kubevirt_vault_dir), "", NULL },
+    { "kubevirt", "kubelet-dir", KIND_TEXT, AT(kubelet_dir), "/var/lib/kubelet", PATH },
+    { "kubevirt", "vault-dir", KIND_TEXT, AT(kubevirt_vault_dir), "", PATH },
     { "kube", "enabled", KIND_CHOICE, AT(kube_enabled), "auto", AUTO_BOOL },
-    { "kube", "kubeconfig", KIND_TEXT, AT(kubeconfig), "", NULL },
-    { "kube", "namespace", KIND_TEXT, AT(kube_namespace), "wukong-system", NULL },
+    { "kube", "kubeconfig", KIND_TEXT, AT(kubeconfig), "", PATH },
+    { "kube", "namespace", KIND_TEXT, AT(kube_namespace), "wukong-system", LABEL },
     { "kube", "domain-annotation", KIND_TEXT, AT(domain_annotation), "none", NULL },
     { "suspend", "default-target", KIND_CHOICE, AT(default_target), "memory", "memory|disk" },
     { "suspend", "parallel-saves", KIND_COUNT, AT(parallel_saves), "auto", NULL },
     { "suspend", "parallel-restores", KIND_COUNT, AT(parallel_restores), "auto", NULL },
-    { "vault", "dir", KIND_TEXT, AT(vault_dir), "", NULL },
+    { "vault", "dir", KIND_TEXT, AT(vault_dir), "", PATH },
     { "vault", "format", KIND_CHOICE, AT(vault_format), "auto", "auto|raw|zstd" },
     { "vault", "reserve-percent", KIND_PERCENT, AT(reserve_percent), "5", NULL },
     { "vault", "bypass-cache", KIND_CHOICE, AT(bypass_cache), "auto", AUTO_BOOL },
@@ -57,16 +66,16 @@ static const Key keys[] = {
     { "maintenance", "fallback", KIND_CHOICE, AT(maintenance_fallback), "stop", "stop|leave" },
     { "maintenance", "restore-on-boot", KIND_BOOL, AT(restore_on_boot), "true", NULL },
     { "pressure", "enabled", KIND_BOOL, AT(pressure_enabled), "false", NULL },
-    { "pressure", "some-stall", KIND_TEXT, AT(pressure_some_stall), "150ms/1s", NULL },
+    { "pressure", "some-stall", KIND_TEXT, AT(pressure_some_stall), "150ms/1s", STALL },
     { "pressure", "hold", KIND_DURATION, AT(pressure_hold_ms), "2m", NULL },
     { "pressure", "resume-below", KIND_PERCENT, AT(pressure_resume_below_percent), "5%", NULL },
     { "pressure", "reclaim", KIND_CHOICE, AT(pressure_reclaim), "auto", AUTO_BOOL },
-    { "metrics", "listen", KIND_TEXT, AT(metrics_listen), "", NULL },
+    { "metrics", "listen", KIND_TEXT, AT(metrics_listen), "", LISTEN },
 };
 
 static const Key source_keys[] = {
-    { "source", "uri", KIND_TEXT, SOURCE_AT(uri), "qemu:///system", NULL },
-    { "source", "save-dir", KIND_TEXT, SOURCE_AT(save_dir), "auto", NULL },
+    { "source", "uri", KIND_TEXT, SOURCE_AT(uri), "qemu:///system", URI },
+    { "source", "save-dir", KIND_TEXT, SOURCE_AT(save_dir), "auto", FOLDER },
 };
 
 static const Key guest_keys[] = {
@@ -82,6 +91,16 @@ set_text(char **place, const char *text)
     g_free(*place);
     *place = g_strdup(text);
     return TRUE;
+}
+
+static gboolean
+set_matching(char **place, const char *pattern, const char *text, GError **error)
+{
+    if (pattern == NULL || g_regex_match_simple(pattern, text, G_REGEX_DOLLAR_ENDONLY, 0))
+        return set_text(place, text);
+    wk_error_set(error, WK_ERROR_INVALID, NULL, "'%s' is not of the form that is expected here",
+                 text);
+    return FALSE;
 }
 
 static gboolean
@@ -147,7 +166,7 @@ set_value(const Key *key, gpointer base, const char *text, GError **error)
 
     switch (key->kind) {
     case KIND_TEXT:
-        return set_text(place, text);
+        return set_matching(place, key->choices, text, error);
     case KIND_CHOICE:
         return set_choice(place, key->choices, text, error);
     case KIND_BOOL:
@@ -280,13 +299,19 @@ read_key(GKeyFile *file, const char *path, const char *name, const Group *group,
     const Key *known = find_key(group, key);
     g_autofree char *value = NULL;
     g_autofree char *prefix = g_strdup_printf("%s: [%s] %s", path, name, key);
+    g_autoptr(GError) local = NULL;
 
     if (known == NULL) {
         wk_error_set(error, WK_ERROR_INVALID, NULL, "%s: there is no such key", prefix);
         return FALSE;
     }
-    value = g_key_file_get_string(file, name, key, error);
-    if (value == NULL || !set_value(known, group->base, g_strstrip(value), error)) {
+    /* GLib sets an error for a bad escape and returns what it made of it all the same. */
+    value = g_key_file_get_string(file, name, key, &local);
+    if (local != NULL) {
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "%s: %s", prefix, local->message);
+        return FALSE;
+    }
+    if (!set_value(known, group->base, g_strstrip(value), error)) {
         g_prefix_error(error, "%s: ", prefix);
         return FALSE;
     }

@@ -34,10 +34,12 @@ wk_task_unref(WkTask *self)
         return;
     wk_task_disarm_all(self);
     wk_operation_free(self->op);
+    wk_operation_free(self->ended);
     wk_run_unref(self->run);
     g_clear_error(&self->failure);
     g_free(self->uuid);
     g_free(self->stop_why);
+    g_free(self->last_failure);
     g_free(self);
 }
 
@@ -113,13 +115,13 @@ wk_task_update_progress(WkTask *self)
     return changed;
 }
 
-const char *
-wk_task_verb(const WkTask *self)
+WkAim
+wk_task_aim_of(WkAction action)
 {
-    static const char *const verbs[] = {
-        [WK_AIM_RECOVER] = "recover", [WK_AIM_SUSPEND] = "suspend", [WK_AIM_RESUME] = "resume",
-        [WK_AIM_DISCARD] = "discard", [WK_AIM_CANCEL] = "cancel",   [WK_AIM_STOP] = "stop"
-    };
+    static const WkAim aims[] = { [WK_ACTION_NONE] = WK_AIM_RECOVER,
+                                  [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
+                                  [WK_ACTION_RESUME] = WK_AIM_RESUME,
+                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
 
-    return verbs[self->aim];
+    return aims[action];
 }

@@ -33,9 +33,13 @@ struct _WkTask {
     guint attempt;
     gboolean working;   /* a worker has it */
     gboolean finishing; /* its outcome is being written */
+    gboolean syncing;   /* the clock is being set, the outcome waits for it */
+    guint finish_tries;
+    WkOperation *ended; /* how it ended, while that could not be recorded */
     gboolean stopping;  /* asked to stop: by cancel, by its deadline, or by an opposite request */
     gint64 stopping_since_us; /* monotonic */
     char *stop_why;           /* for people */
+    char *last_failure;       /* of the last try that may pass; what a timeout is blamed on */
     gboolean timed_out;
     gboolean superseded;
     gboolean given_up;      /* abandoned: an answer is not waited for any more */
@@ -74,7 +78,7 @@ void wk_task_renew_run(WkTask *self);
 /* Takes step, bytes and rate over from the run. Returns: TRUE when something changed. */
 gboolean wk_task_update_progress(WkTask *self);
 
-/* "save", "resume", ... for logs. */
-const char *wk_task_verb(const WkTask *self);
+/* What a task for @action is to bring about. */
+WkAim wk_task_aim_of(WkAction action);
 
 G_END_DECLS

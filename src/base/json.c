@@ -341,7 +341,14 @@ char *
 wk_json_to_text(JsonObject *object)
 {
     g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) parts = NULL;
 
     json_node_set_object(node, object);
-    return json_to_string(node, FALSE);
+    text = json_to_string(node, FALSE);
+    /* json-glib 1.6 escapes every control character but this one */
+    if (strchr(text, 0x1f) == NULL)
+        return g_steal_pointer(&text);
+    parts = g_strsplit(text, "\x1f", -1);
+    return g_strjoinv("\\u001f", parts);
 }

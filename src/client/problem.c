@@ -6,6 +6,7 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define PROBLEM_MAX (64 * 1024)
 
@@ -32,7 +33,11 @@ wukong_error_private_clear(WukongErrorPrivate *priv)
     g_free(priv->reason);
 }
 
+/* GLib's macro finds the private part by a cast that clang takes for a loss of alignment. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wcast-align"
 G_DEFINE_EXTENDED_ERROR(WukongError, wukong_error)
+#pragma GCC diagnostic pop
 
 const char *
 wukong_error_get_reason(const GError *error)
@@ -86,6 +91,17 @@ code_of_status(guint status)
     }
 }
 
+/* The daemon may say by itself what to do about it. */
+static void
+set_refused(GError **error, guint status, const char *reason, const char *text)
+{
+    const gboolean told = text != NULL && strstr(text, "join group") != NULL;
+
+    wk_problem_set(error, WUKONG_ERROR_UNREACHABLE, status, reason, "wukongd refuses you: %s%s",
+                   text != NULL && *text != '\0' ? text : "it does not say why",
+                   told ? "" : "; join group wukong, then log in again");
+}
+
 void
 wk_problem_from_answer(GError **error, guint status, const char *body, gsize length,
                        const char *what)
@@ -98,9 +114,7 @@ wk_problem_from_answer(GError **error, guint status, const char *body, gsize len
     if (text == NULL || *text == '\0')
         text = wk_json_get_string(problem, "title");
     if (code == WUKONG_ERROR_UNREACHABLE) {
-        wk_problem_set(error, code, status, reason,
-                       "wukongd refuses you (%s): join group wukong, then log in again",
-                       text != NULL && *text != '\0' ? text : "no reason given");
+        set_refused(error, status, reason, text);
     } else if (text != NULL && *text != '\0') {
         wk_problem_set(error, code, status, reason, "%s", text);
     } else {

@@ -5,6 +5,7 @@
 
 #include "client/problem.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define CONNECT_TIMEOUT_MS 5000L
@@ -197,6 +198,9 @@ set_curl_error(Transfer *self, CURLcode code, GError **error)
         curl_easy_getinfo(self->easy, CURLINFO_OS_ERRNO, &errnum);
         wk_problem_unreachable(error, self->client->socket_path, (int)errnum,
                                curl_easy_strerror(code));
+    } else if (code == CURLE_COULDNT_RESOLVE_HOST) {
+        /* curl's word for a path that does not fit into an address. */
+        wk_problem_unreachable(error, self->client->socket_path, ENAMETOOLONG, NULL);
     } else if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY) {
         wk_problem_set(error, WUKONG_ERROR_FAILED, 0, NULL, "what answers at %s is not wukongd: %s",
                        self->client->socket_path, curl_easy_strerror(code));

@@ -47,6 +47,16 @@ static const char *const known_members[][5] = {
     [WK_ACTION_DISCARD] = { "timeoutSeconds", "dryRun", NULL },
 };
 
+/* What is not UTF-8 (an error text of somebody else's) must not make the whole answer unreadable.
+ */
+static void
+set_text(JsonObject *object, const char *member, const char *value)
+{
+    g_autofree char *valid = value != NULL ? g_utf8_make_valid(value, -1) : NULL;
+
+    wk_json_set_string(object, member, valid);
+}
+
 /* JSON has signed numbers here; nothing on a node is that large, but nothing may turn negative. */
 static void
 set_count(JsonObject *object, const char *member, guint64 value)
@@ -66,24 +76,24 @@ wk_codec_guest(const WkView *view)
 {
     JsonObject *object = json_object_new();
 
-    wk_json_set_string(object, "id", view->id);
-    wk_json_set_string(object, "name", view->name);
-    wk_json_set_string(object, "source", view->source);
-    wk_json_set_string(object, "state", wk_state_name(view->state));
-    wk_json_set_string(object, "target", wk_target_name(view->target));
-    wk_json_set_string(object, "reason", view->reason);
-    wk_json_set_string(object, "message", view->message);
-    wk_json_set_string(object, "origin", wk_origin_name(view->origin));
+    set_text(object, "id", view->id);
+    set_text(object, "name", view->name);
+    set_text(object, "source", view->source);
+    set_text(object, "state", wk_state_name(view->state));
+    set_text(object, "target", wk_target_name(view->target));
+    set_text(object, "reason", view->reason);
+    set_text(object, "message", view->message);
+    set_text(object, "origin", wk_origin_name(view->origin));
     if (view->progress_percent >= 0)
         wk_json_set_int(object, "progressPercent", view->progress_percent);
     set_count_if(object, "savedBytes", view->saved_bytes);
     wk_json_set_time(object, "savedAt", view->saved_at_us);
     set_count_if(object, "memoryBytes", view->memory_bytes);
-    wk_json_set_string(object, "lastAction", wk_action_name(view->last_action));
+    set_text(object, "lastAction", wk_action_name(view->last_action));
     wk_json_set_time(object, "lastActionTime", view->last_action_at_us);
     if (view->restorable >= 0)
         json_object_set_boolean_member(object, "restorable", view->restorable > 0);
-    wk_json_set_string(object, "operation", view->operation);
+    set_text(object, "operation", view->operation);
     return object;
 }
 
@@ -109,18 +119,18 @@ wk_codec_operation(const WkOperation *operation)
 {
     JsonObject *object = json_object_new();
 
-    wk_json_set_string(object, "id", operation->id);
-    wk_json_set_string(object, "guest", operation->guest);
-    wk_json_set_string(object, "name", operation->name);
-    wk_json_set_string(object, "action", wk_action_name(operation->action));
-    wk_json_set_string(object, "target", wk_target_name(operation->target));
-    wk_json_set_string(object, "state", wk_op_state_name(operation->state));
-    wk_json_set_string(object, "step", wk_step_name(operation->step));
-    wk_json_set_string(object, "origin", wk_origin_name(operation->origin));
+    set_text(object, "id", operation->id);
+    set_text(object, "guest", operation->guest);
+    set_text(object, "name", operation->name);
+    set_text(object, "action", wk_action_name(operation->action));
+    set_text(object, "target", wk_target_name(operation->target));
+    set_text(object, "state", wk_op_state_name(operation->state));
+    set_text(object, "step", wk_step_name(operation->step));
+    set_text(object, "origin", wk_origin_name(operation->origin));
     set_count_if(object, "attempt", operation->attempt);
     add_progress(object, operation);
-    wk_json_set_string(object, "reason", operation->reason);
-    wk_json_set_string(object, "message", operation->message);
+    set_text(object, "reason", operation->reason);
+    set_text(object, "message", operation->message);
     wk_json_set_time(object, "acceptedAt", operation->accepted_at_us);
     wk_json_set_time(object, "deadline", operation->deadline_at_us);
     wk_json_set_time(object, "startedAt", operation->started_at_us);
@@ -133,17 +143,17 @@ wk_codec_image(const WkImageView *image)
 {
     JsonObject *object = json_object_new();
 
-    wk_json_set_string(object, "id", image->id);
-    wk_json_set_string(object, "guest", image->name);
-    wk_json_set_string(object, "source", image->source);
-    wk_json_set_string(object, "state", wk_ledger_state_name(image->state));
+    set_text(object, "id", image->id);
+    set_text(object, "guest", image->name);
+    set_text(object, "source", image->source);
+    set_text(object, "state", wk_ledger_state_name(image->state));
     set_count_if(object, "sizeBytes", image->size_bytes);
     wk_json_set_time(object, "savedAt", image->saved_at_us);
-    wk_json_set_string(object, "bootId", image->boot_id);
-    wk_json_set_string(object, "disksVerified", image->disks_partial ? "partial" : "full");
+    set_text(object, "bootId", image->boot_id);
+    set_text(object, "disksVerified", image->disks_partial ? "partial" : "full");
     json_object_set_boolean_member(object, "orphan", image->orphan);
-    wk_json_set_string(object, "digest", image->digest);
-    wk_json_set_string(object, "reason", image->reason);
+    set_text(object, "digest", image->digest);
+    set_text(object, "reason", image->reason);
     return object;
 }
 
@@ -192,15 +202,14 @@ wk_codec_problem(const GError *error, guint *status)
     const char *reason = wk_error_get_reason(error);
     g_autofree char *word = kebab(reason != NULL ? reason : kinds[kind].word);
     g_autofree char *type = g_strconcat(PROBLEM_BASE, word, NULL);
-    g_autofree char *detail = g_utf8_make_valid(error->message, -1);
     JsonObject *object = json_object_new();
 
     *status = status_of(kind, reason);
-    wk_json_set_string(object, "type", type);
-    wk_json_set_string(object, "title", kinds[kind].title);
+    set_text(object, "type", type);
+    set_text(object, "title", kinds[kind].title);
     wk_json_set_int(object, "status", *status);
-    wk_json_set_string(object, "detail", detail);
-    wk_json_set_string(object, "reason", reason);
+    set_text(object, "detail", error->message);
+    set_text(object, "reason", reason);
     return object;
 }
 

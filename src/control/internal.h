@@ -91,7 +91,7 @@ typedef struct _WkStream WkStream;
 
 struct _WkExchange {
     WkControl *control;         /* NULL once the server is gone */
-    SoupServerMessage *message; /* not owned: it owns this */
+    SoupServerMessage *message; /* not owned: it owns this; NULL: it is being freed */
     GSocket *socket;
     const WkRoute *route; /* NULL: not found */
     char *id;             /* {id} of the path, decoded; NULL: none */

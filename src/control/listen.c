@@ -27,6 +27,8 @@ take_activated(GError **error)
         if (sd_is_socket_unix(fd, SOCK_STREAM, TRUE, NULL, 0) > 0)
             return g_socket_new_from_fd(fd, error);
     }
+    if (n < 0)
+        wk_error_set_errno(error, -n, "taking the sockets that systemd handed over");
     if (n > 0)
         wk_error_set(error, WK_ERROR_INVALID, NULL,
                      "systemd handed over %d sockets, but no listening Unix socket: "

@@ -55,6 +55,9 @@ exchange_free(gpointer data)
 {
     WkExchange *self = data;
 
+    self->message = NULL; /* being finalized */
+    if (self->stream != NULL)
+        wk_stream_drop(g_steal_pointer(&self->stream));
     if (self->control != NULL)
         g_hash_table_remove(self->control->exchanges, self);
     drop_source(&self->cutter);
@@ -63,7 +66,8 @@ exchange_free(gpointer data)
     g_free(self);
 }
 
-/* Emitted however the connection ended; each connection serves one message. */
+/* Emitted however the connection ended, unless the message goes with it: then exchange_free() is
+ * what happens. Each connection serves one message. */
 static void
 on_disconnected(SoupServerMessage *message G_GNUC_UNUSED, gpointer user_data)
 {
@@ -93,6 +97,8 @@ wk_exchange_cut(WkExchange *self)
 {
     if (self->cutter != NULL || self->gone)
         return;
+    /* libsoup reads for as long as there is something to read: this ends it */
+    soup_server_message_pause(self->message);
     self->cutter = g_idle_source_new();
     g_source_set_callback(self->cutter, on_cut, self, NULL);
     g_source_attach(self->cutter, NULL);

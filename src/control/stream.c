@@ -220,7 +220,8 @@ wk_stream_free(WkStream *self)
 {
     if (self == NULL)
         return;
-    g_signal_handlers_disconnect_by_data(self->exchange->message, self);
+    if (self->exchange->message != NULL)
+        g_signal_handlers_disconnect_by_data(self->exchange->message, self);
     drop_source(&self->heartbeat);
     drop_source(&self->hangup);
     g_free(self->operation);

@@ -7,7 +7,7 @@
 #include "ctl/follow.h"
 #include "ctl/guests.h"
 
-#include <stdio.h>
+#include <string.h>
 
 /* With --all, leaves out what the verb can't apply to, and says so: nothing is silently a no-op. */
 static void
@@ -27,6 +27,18 @@ leave_out(const WkCtl *ctl, const WkCtlAct *act, GPtrArray *guests)
         wk_ctl_note(ctl, "left out: %u with nothing to %s\n", n, act->verb);
 }
 
+/* The daemon's errors begin with the guest's name, ours too: once is enough. */
+static const char *
+without_name(const char *message, const char *label)
+{
+    g_autofree char *prefix = g_strdup_printf("guest '%s'", label);
+
+    if (!g_str_has_prefix(message, prefix))
+        return message;
+    message += strlen(prefix);
+    return message + strspn(message, ": ");
+}
+
 /* Asks for @guest. Returns: its exit status so far; a job is added when it was accepted. */
 static int
 submit(WkCtl *ctl, const WkCtlAct *act, GPtrArray *all, JsonObject *guest, GPtrArray *jobs)
@@ -37,7 +49,7 @@ submit(WkCtl *ctl, const WkCtlAct *act, GPtrArray *all, JsonObject *guest, GPtrA
     g_autoptr(JsonObject) operation = act->submit(ctl->client, id, act, &error);
 
     if (operation == NULL) {
-        wk_ctl_error("%s: %s", label, error->message);
+        wk_ctl_error("%s: %s", label, without_name(error->message, label));
         return wk_ctl_status_of(error);
     }
     g_ptr_array_add(jobs, wk_ctl_job_new(id, g_steal_pointer(&label), wk_ctl_guest_word(all, guest),

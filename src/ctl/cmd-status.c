@@ -18,14 +18,16 @@ last_operation(JsonArray *operations, JsonObject *guest)
 
     for (guint i = 0; operations != NULL && i < json_array_get_length(operations); i++) {
         JsonObject *operation = json_array_get_object_element(operations, i);
-        const char *started = wk_json_get_string(operation, "startedAt");
+        const char *accepted = wk_json_get_string(operation, "acceptedAt");
 
         if (g_strcmp0(wk_json_get_string(operation, "guest"), id) != 0)
             continue;
         if (current != NULL && g_strcmp0(wk_json_get_string(operation, "id"), current) == 0)
             return wk_ctl_operation_new(operation);
-        if (started != NULL && strcmp(started, latest) >= 0) {
-            latest = started;
+        if (accepted == NULL)
+            accepted = "";
+        if (strcmp(accepted, latest) >= 0) {
+            latest = accepted;
             best = operation;
         }
     }

@@ -96,6 +96,7 @@ wait_for(WkCtl *ctl, Wait *wait, gint64 timeout_s, GError **error)
         .func = on_event,
         .begin = on_begin,
         .user_data = wait,
+        .was_there = TRUE,
         .timeout_ms = timeout_s > 0 ? (guint)timeout_s * 1000 : 0,
     };
 

@@ -149,6 +149,9 @@ wk_ctl_operation_is_news(const WkCtlOperation *before, const WkCtlOperation *now
 {
     if (now->final)
         return FALSE; /* the outcome is printed instead */
+    /* Every operation is accepted as queued; that it still is so later is worth a line. */
+    if (wk_ctl_operation_is(now, "queued"))
+        return before != NULL;
     if (before == NULL || !g_str_equal(doing(before), doing(now)))
         return TRUE;
     return now->percent >= 0 && now->percent / 10 > before->percent / 10;
@@ -214,7 +217,7 @@ wk_ctl_operation_outcome(const WkCtlOperation *self)
     if (self->message == NULL)
         text = own_words(self);
     else if (self->reason == NULL || wk_ctl_operation_is(self, "succeeded")
-             || strstr(self->message, self->reason) != NULL)
+             || strcasestr(self->message, self->reason) != NULL)
         text = g_strdup(self->message);
     else
         text = g_strdup_printf("%s (%s)", self->message, self->reason);

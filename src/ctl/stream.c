@@ -11,6 +11,7 @@ typedef struct {
     const WkCtlStream *stream;
     gint64 deadline_us; /* monotonic; 0: none */
     gint64 away_us;     /* since when the daemon is away; 0: it is there */
+    gboolean was_there; /* a daemon that never was there is not waited for */
     guint backoff_ms;
 } Run;
 
@@ -20,6 +21,7 @@ on_event(JsonObject *event, gpointer user_data)
     Run *self = user_data;
 
     self->away_us = 0;
+    self->was_there = TRUE;
     self->backoff_ms = BACKOFF_MS;
     return self->stream->func(event, self->stream->user_data);
 }
@@ -31,7 +33,7 @@ is_worth_retrying(Run *self, const GError *error)
     const gint64 now = g_get_monotonic_time();
 
     if (!g_error_matches(error, WUKONG_ERROR, WUKONG_ERROR_UNREACHABLE)
-        || wukong_error_get_status(error) != 0)
+        || wukong_error_get_status(error) != 0 || !self->was_there)
         return FALSE;
     if (self->away_us == 0)
         self->away_us = now;
@@ -61,7 +63,7 @@ back_off(Run *self)
 gboolean
 wk_ctl_stream_run(WkCtl *ctl, const WkCtlStream *stream, GError **error)
 {
-    Run run = { .stream = stream, .backoff_ms = BACKOFF_MS };
+    Run run = { .stream = stream, .was_there = stream->was_there, .backoff_ms = BACKOFF_MS };
 
     if (stream->timeout_ms > 0)
         run.deadline_us = g_get_monotonic_time() + (gint64)stream->timeout_ms * 1000;

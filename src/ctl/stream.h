@@ -10,7 +10,8 @@ typedef struct {
     WukongWatchFunc func;              /* FALSE ends it */
     void (*begin)(gpointer user_data); /* a new stream begins: all guests will be told again */
     gpointer user_data;
-    guint timeout_ms; /* 0: none */
+    guint timeout_ms;   /* 0: none */
+    gboolean was_there; /* the daemon has answered just now: it is waited for when it is away */
 } WkCtlStream;
 
 /* Returns: TRUE when @stream's func ended it; FALSE with G_IO_ERROR_TIMED_OUT, or WUKONG_ERROR when

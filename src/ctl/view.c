@@ -147,18 +147,22 @@ add_action(GString *text, JsonObject *guest)
 }
 
 static void
-add_operation(GString *text, const WkCtlOperation *operation)
+add_operation(GString *text, JsonObject *guest, const WkCtlOperation *operation)
 {
+    g_autoptr(GString) line = g_string_new(NULL);
     g_autofree char *how = NULL;
-    g_autofree char *line = NULL;
 
     if (operation == NULL)
         return;
     how = operation->final ? wk_ctl_operation_outcome(operation)
                            : wk_ctl_operation_progress(operation);
-    line = g_strdup_printf("%s %s: %s", operation->action != NULL ? operation->action : "",
-                           operation->state != NULL ? operation->state : "", how);
-    add_line(text, "Operation", line);
+    g_string_append_printf(line, "%s %s", operation->action != NULL ? operation->action : "work",
+                           operation->state != NULL ? operation->state : "");
+    /* The guest's message is often that of its last operation. */
+    if (!operation->final || operation->message == NULL
+        || g_strcmp0(operation->message, wk_json_get_string(guest, "message")) != 0)
+        g_string_append_printf(line, ": %s", how);
+    add_line(text, "Operation", line->str);
 }
 
 char *
@@ -177,7 +181,7 @@ wk_ctl_view_block(GPtrArray *all, JsonObject *guest, const WkCtlOperation *opera
     add_restorable(text, guest);
     add_line(text, "Origin", wk_json_get_string(guest, "origin"));
     add_action(text, guest);
-    add_operation(text, operation);
+    add_operation(text, guest, operation);
     add_line(text, "Memory", memory > 0 ? size : NULL);
     add_line(text, "Source", wk_json_get_string(guest, "source"));
     add_line(text, "Id", wk_json_get_string(guest, "id"));

@@ -27,7 +27,7 @@ typedef struct {
 typedef struct {
     char *path;
     gboolean partial; /* a block device: identity only, its content leaves no trace */
-    WkFileId file;    /* for a block device: dev is st_rdev, size and mtime are 0 */
+    WkFileId file;    /* for a block device: see vault/witness.h; size and mtime are 0 */
 } WkWitness;
 
 /* Returns: (transfer full): @path is copied. */

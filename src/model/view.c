@@ -252,7 +252,8 @@ wk_image_view_new(const WkRecord *record, gboolean orphan)
     self->size_bytes = record->seal.file.size_bytes;
     self->saved_at_us = record->saved_at_us;
     self->boot_id = g_strdup(record->boot_id);
-    self->disks_partial = wk_record_disks_partial(record);
+    /* Without W nothing of the disks was verified at all. */
+    self->disks_partial = record->disks == NULL || wk_record_disks_partial(record);
     self->orphan = orphan;
     self->digest = g_strdup(record->seal.body_digest);
     self->reason = record->state == WK_LEDGER_QUARANTINED ? g_strdup(record->reason) : NULL;

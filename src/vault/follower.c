@@ -74,7 +74,7 @@ read_header(WkImageFollower *self, guint64 size_bytes, GError **error)
     if (self->header_bytes == 0 || header.compressed > COMPRESSED_LAST_SEQUENTIAL
         || (memcmp(header.magic, wk_image_magic_partial, WK_IMAGE_MAGIC_BYTES) != 0
             && memcmp(header.magic, wk_image_magic_final, WK_IMAGE_MAGIC_BYTES) != 0)) {
-        wk_error_set(error, WK_ERROR_CORRUPT, NULL, "'%s' is no image that can be followed",
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' is no image that can be followed",
                      self->path);
         return FALSE;
     }
@@ -104,6 +104,21 @@ is_stopped(WkImageFollower *self)
     return stop;
 }
 
+/* A file that ends before what was seen of it says nothing about the image: the caller looks. */
+static gboolean
+hash_to(WkImageFollower *self, guint64 from, guint64 to, GError **error)
+{
+    g_autoptr(GError) complaint = NULL;
+
+    if (wk_hasher_feed(&self->hasher, self->fd, from, to, self->path, &complaint))
+        return TRUE;
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_CORRUPT))
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' became shorter", self->path);
+    else
+        g_propagate_error(error, g_steal_pointer(&complaint));
+    return FALSE;
+}
+
 static gboolean
 hash_stable(WkImageFollower *self, guint64 size_bytes, GError **error)
 {
@@ -112,7 +127,7 @@ hash_stable(WkImageFollower *self, guint64 size_bytes, GError **error)
     while (end >= self->done + STRIDE_BYTES && !is_stopped(self)) {
         const guint64 next = self->done + STRIDE_BYTES;
 
-        if (!wk_hasher_feed(&self->hasher, self->fd, self->done, next, self->path, error))
+        if (!hash_to(self, self->done, next, error))
             return FALSE;
         be_kind_to_the_cache(self, self->done, next);
         self->done = next;
@@ -229,10 +244,13 @@ wk_image_follower_finish(WkImageFollower *self, const WkFileId *file, guint64 he
     guint64 from;
 
     join(self);
+    /* a small image may have come and been done between two looks */
+    if (self->failed == NULL && self->fd < 0 && !open_image(self, error))
+        return FALSE;
     if (!check_finished(self, file, header_bytes, error))
         return FALSE;
     from = self->header_bytes != 0 ? self->done : header_bytes;
-    if (!wk_hasher_feed(&self->hasher, self->fd, from, file->size_bytes, self->path, error))
+    if (!hash_to(self, from, file->size_bytes, error))
         return FALSE;
     wk_hasher_finish(&self->hasher, digest);
     return TRUE;

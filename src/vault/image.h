@@ -17,8 +17,7 @@ G_BEGIN_DECLS
  */
 typedef enum {
     WK_IMAGE_ABSENT,
-    WK_IMAGE_PARTIAL, /* magic "LibvirtQemudPart", or too short: libvirt drops it, boots cold (F12)
-                       */
+    WK_IMAGE_PARTIAL, /* magic "LibvirtQemudPart", or too short: libvirt boots cold (F12) */
     WK_IMAGE_FINAL,   /* magic "LibvirtQemudSave" */
     WK_IMAGE_GUARD,   /* our guard: every start fails and changes nothing (F13) */
     WK_IMAGE_FOREIGN, /* something else */
@@ -30,7 +29,7 @@ typedef struct {
     gboolean was_running; /* FINAL: restoring it would start the CPUs */
     guint64 header_bytes; /* FINAL: 92 + data_len; 0 when the header is not readable */
     char header_digest[WK_DIGEST_LENGTH + 1]; /* FINAL */
-    char *xml;                                /* FINAL: the domain's XML; NULL when not readable */
+    char *xml; /* FINAL, PARTIAL: the domain's XML; NULL when not readable */
 } WkImageLook;
 
 void wk_image_look_clear(WkImageLook *self);
@@ -52,10 +51,12 @@ gboolean wk_image_digest_body(const char *path, guint64 header_bytes, gboolean d
  */
 typedef struct _WkImageFollower WkImageFollower;
 
-/* Follows @path, which may not be there yet. Returns: (transfer full). */
+/* Follows @path, which must not be there yet (M absent: step 6 of a save): what is written into a
+ * file of before (F8) would be hashed as if it were appended. Returns: (transfer full). */
 WkImageFollower *wk_image_follower_new(const char *path);
 /* The save is over and the file is @file: hashes the rest. FALSE with an error when what was
- * followed is not @file, or it can't be read; the caller then hashes from the start. */
+ * followed is not @file (WK_ERROR_CONFLICT) or it can't be read; the caller then hashes from the
+ * start. No error of this says anything about the image. Once only. */
 gboolean wk_image_follower_finish(WkImageFollower *self, const WkFileId *file, guint64 header_bytes,
                                   char *digest, GError **error);
 void wk_image_follower_free(WkImageFollower *self); /* stops it; NULL is fine */

@@ -3,6 +3,7 @@
 
 #include "model/operation.h"
 #include "model/record.h"
+#include "vault/vault.h"
 
 G_BEGIN_DECLS
 
@@ -25,6 +26,13 @@ WkLedger *wk_ledger_open(const char *path, GError **error);
 WkLedger *wk_ledger_ref(WkLedger *self);
 void wk_ledger_unref(WkLedger *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkLedger, wk_ledger_unref)
+
+/* Tells the ledger which vault its images lie in; call it once, before rows are read. The vault
+ * gets an id when it has none. A file system may have another number (st_dev) after a reboot:
+ * images noted under the old one are noted under the new one, so that they are known again.
+ * WK_ERROR_REFUSED, reason "OtherVault", when images are held and this is not the vault they were
+ * noted in (not mounted?): nothing is changed, and no image must be judged by what lies there. */
+gboolean wk_ledger_adopt_vault(WkLedger *self, WkVault *vault, GError **error);
 
 /* Returns: (transfer full): the guest's row, or NULL without @error when there is none. */
 WkRecord *wk_ledger_get(WkLedger *self, const char *source, const char *uuid, GError **error);

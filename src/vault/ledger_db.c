@@ -100,6 +100,40 @@ wk_ledger_finish(sqlite3_stmt *stmt, const char *what, GError **error)
 }
 
 gboolean
+wk_ledger_get_meta(sqlite3 *db, const char *key, char **value, GError **error)
+{
+    static const char what[] = "reading what was noted";
+    g_autoptr(sqlite3_stmt) stmt =
+        wk_ledger_prepare(db, "SELECT value FROM meta WHERE key = ?1", what, error);
+    int code;
+
+    if (stmt == NULL)
+        return FALSE;
+    if (sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) != SQLITE_OK)
+        return wk_ledger_fail(db, what, error);
+    code = sqlite3_step(stmt);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        return wk_ledger_fail(db, what, error);
+    *value = g_strdup(code == SQLITE_ROW ? (const char *)sqlite3_column_text(stmt, 0) : "");
+    return *value != NULL || wk_ledger_fail(db, what, error);
+}
+
+gboolean
+wk_ledger_set_meta(sqlite3 *db, const char *key, const char *value, GError **error)
+{
+    static const char what[] = "noting something";
+    g_autoptr(sqlite3_stmt) stmt = wk_ledger_prepare(
+        db, "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", what, error);
+
+    if (stmt == NULL)
+        return FALSE;
+    if (sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) != SQLITE_OK
+        || sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC) != SQLITE_OK)
+        return wk_ledger_fail(db, what, error);
+    return wk_ledger_finish(stmt, what, error);
+}
+
+gboolean
 wk_ledger_settle(sqlite3 *db, GError **error)
 {
     g_auto(WkLedgerTransaction) transaction = { NULL };

@@ -33,6 +33,10 @@ sqlite3_stmt *wk_ledger_prepare(sqlite3 *db, const char *sql, const char *what, 
 /* Runs a statement that gives no rows. */
 gboolean wk_ledger_finish(sqlite3_stmt *stmt, const char *what, GError **error);
 
+/* What the ledger notes about itself; @value (transfer full): "" when it was not noted. */
+gboolean wk_ledger_get_meta(sqlite3 *db, const char *key, char **value, GError **error);
+gboolean wk_ledger_set_meta(sqlite3 *db, const char *key, const char *value, GError **error);
+
 /* BEGIN IMMEDIATE; rolled back at the end of the scope unless COMMIT went through. */
 typedef struct {
     sqlite3 *db; /* NULL: nothing to roll back */

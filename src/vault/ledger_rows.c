@@ -157,6 +157,15 @@ fail_bind(const WkColumn *column, const char *complaint, GError **error)
     return FALSE;
 }
 
+/* How much of @text to keep: at most @max_bytes, and no half character. */
+static gsize
+cut_text(const char *text, gsize max_bytes)
+{
+    const char *last = g_utf8_find_prev_char(text, text + max_bytes + 1);
+
+    return last != NULL ? (gsize)(last - text) : max_bytes;
+}
+
 static gboolean
 bind_text(sqlite3_stmt *stmt, int place, const WkColumn *column, const char *text, GError **error)
 {
@@ -167,7 +176,7 @@ bind_text(sqlite3_stmt *stmt, int place, const WkColumn *column, const char *tex
     if (length > column->max_bytes && !column->cut)
         return fail_bind(column, "is too long", error);
     if (length > column->max_bytes)
-        length = (gsize)(g_utf8_find_prev_char(text, text + column->max_bytes + 1) - text);
+        length = cut_text(text, column->max_bytes);
     return sqlite3_bind_text(stmt, place, text, (int)length, SQLITE_TRANSIENT) == SQLITE_OK
            || wk_ledger_fail(sqlite3_db_handle(stmt), column->name, error);
 }

@@ -347,7 +347,7 @@ check_machine(sqlite3 *db, const char *path, GError **error)
         return FALSE;
     if (here == NULL || version == 0)
         return TRUE;
-    if (!read_value(db, "SELECT value FROM meta WHERE key = 'machine_id'", &noted, error))
+    if (!wk_ledger_get_meta(db, "machine_id", &noted, error))
         return FALSE;
     if (*noted == '\0' || g_str_equal(noted, here))
         return TRUE;
@@ -356,21 +356,15 @@ check_machine(sqlite3 *db, const char *path, GError **error)
     return FALSE;
 }
 
+/* Notes @value once: what is there stays. */
 static gboolean
-note(sqlite3 *db, const char *key, const char *value, gboolean keep, GError **error)
+keep_meta(sqlite3 *db, const char *key, const char *value, GError **error)
 {
-    g_autoptr(sqlite3_stmt) stmt =
-        wk_ledger_prepare(db,
-                          keep ? "INSERT OR IGNORE INTO meta (key, value) VALUES (?1, ?2)"
-                               : "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
-                          "noting the opening", error);
+    g_autofree char *noted = NULL;
 
-    if (stmt == NULL)
+    if (!wk_ledger_get_meta(db, key, &noted, error))
         return FALSE;
-    return (sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK
-            && sqlite3_bind_text(stmt, 2, value, -1, SQLITE_STATIC) == SQLITE_OK
-            && sqlite3_step(stmt) == SQLITE_DONE)
-           || wk_ledger_fail(db, "noting the opening", error);
+    return *noted != '\0' || wk_ledger_set_meta(db, key, value, error);
 }
 
 static gboolean
@@ -383,12 +377,13 @@ note_opening(sqlite3 *db, GError **error)
 
     if (boot == NULL || !wk_ledger_begin(db, &transaction, error))
         return FALSE;
-    if (machine != NULL && !note(db, "machine_id", machine, TRUE, error))
+    if (machine != NULL && !keep_meta(db, "machine_id", machine, error))
         return FALSE;
-    return note(db, "created_at_us", now, TRUE, error)
-           && note(db, "created_boot_id", boot, TRUE, error)
-           && note(db, "opened_at_us", now, FALSE, error)
-           && note(db, "opened_boot_id", boot, FALSE, error) && wk_ledger_end(&transaction, error);
+    return keep_meta(db, "created_at_us", now, error)
+           && keep_meta(db, "created_boot_id", boot, error)
+           && wk_ledger_set_meta(db, "opened_at_us", now, error)
+           && wk_ledger_set_meta(db, "opened_boot_id", boot, error)
+           && wk_ledger_end(&transaction, error);
 }
 
 /* From here on the file is ours to write. */

@@ -3,6 +3,7 @@
 
 #include "vault/vault.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "vault/place.h"
@@ -11,15 +12,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #define IMAGE_NAME "image"
 #define TRIAL_NAME ".wukong-link-test"
+#define ID_NAME    ".wukong-vault"
+#define ID_DRAFT   ".wukong-vault.new"
+#define ID_LENGTH  36 /* a UUID */
 
 struct _WkVault {
     char *dir;
     int fd;
+    guint64 device;
+    char *id; /* NULL: none yet */
 };
 
 /* Where an image could vanish with the power, be written behind our back by another machine, or
@@ -60,7 +67,7 @@ check_type(int fd, const char *dir, GError **error)
 
 /* 0700 and ours, or refused: what lies here is the memory of guests. */
 static gboolean
-check_owner(int fd, const char *dir, GError **error)
+check_owner(int fd, const char *dir, guint64 *device, GError **error)
 {
     struct stat st;
 
@@ -68,6 +75,7 @@ check_owner(int fd, const char *dir, GError **error)
         wk_error_set_errno(error, errno, "looking at '%s'", dir);
         return FALSE;
     }
+    *device = (guint64)st.st_dev;
     if (st.st_uid != geteuid()) {
         wk_error_set(error, WK_ERROR_REFUSED, "VaultOwner",
                      "'%s' belongs to user %u, not to this agent's user %u", dir, (guint)st.st_uid,
@@ -106,21 +114,49 @@ trim_dir(const char *dir)
     return g_strndup(dir, length);
 }
 
+/* @id (transfer full): NULL when there is none, or one that was torn before anybody noted it. */
+static gboolean
+read_id(int folder_fd, char **id, GError **error)
+{
+    g_autoptr(GError) complaint = NULL;
+    WK_AUTO_FD int fd = wk_files_open_at(folder_fd, ID_NAME, O_RDONLY, &complaint);
+    char text[ID_LENGTH + 1] = { 0 };
+
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_NOT_FOUND))
+        return TRUE;
+    if (complaint != NULL) {
+        g_propagate_error(error, g_steal_pointer(&complaint));
+        return FALSE;
+    }
+    if (pread(fd, text, ID_LENGTH, 0) < 0) {
+        wk_error_set_errno(error, errno, "reading '%s'", ID_NAME);
+        return FALSE;
+    }
+    if (g_uuid_string_is_valid(text))
+        *id = g_strdup(text);
+    return TRUE;
+}
+
 WkVault *
 wk_vault_open(const char *dir, gboolean any_fs, GError **error)
 {
     g_autofree char *trimmed = trim_dir(dir);
+    g_autofree char *id = NULL;
     WK_AUTO_FD int fd = -1;
+    guint64 device;
     WkVault *self;
 
     if (!make_dir(trimmed, error))
         return NULL;
     fd = wk_files_open_folder(trimmed, error);
-    if (fd < 0 || !check_owner(fd, trimmed, error) || (!any_fs && !check_type(fd, trimmed, error)))
+    if (fd < 0 || !check_owner(fd, trimmed, &device, error)
+        || (!any_fs && !check_type(fd, trimmed, error)) || !read_id(fd, &id, error))
         return NULL;
     self = g_atomic_rc_box_new0(WkVault);
     self->dir = g_steal_pointer(&trimmed);
     self->fd = g_steal_fd(&fd);
+    self->device = device;
+    self->id = g_steal_pointer(&id);
     return self;
 }
 
@@ -137,6 +173,7 @@ vault_clear(gpointer data)
 
     wk_files_auto_close(&self->fd);
     g_free(self->dir);
+    g_free(self->id);
 }
 
 void
@@ -150,6 +187,48 @@ const char *
 wk_vault_get_dir(WkVault *self)
 {
     return self->dir;
+}
+
+const char *
+wk_vault_get_id(WkVault *self)
+{
+    return self->id;
+}
+
+guint64
+wk_vault_get_device(WkVault *self)
+{
+    return self->device;
+}
+
+static gboolean
+write_id(WkVault *self, const char *id, GError **error)
+{
+    WK_AUTO_FD int fd = -1;
+
+    (void)unlinkat(self->fd, ID_DRAFT, 0);
+    fd = wk_files_open_at(self->fd, ID_DRAFT, O_WRONLY | O_CREAT | O_EXCL, error);
+    if (fd < 0 || !wk_files_write_at(fd, id, ID_LENGTH, 0, "the vault's id", error)
+        || !wk_files_sync(fd, "the vault's id", error))
+        return FALSE;
+    if (renameat(self->fd, ID_DRAFT, self->fd, ID_NAME) == 0)
+        return wk_files_sync(self->fd, self->dir, error);
+    wk_error_set_errno(error, errno, "giving '%s' an id", self->dir);
+    return FALSE;
+}
+
+gboolean
+wk_vault_make_id(WkVault *self, GError **error)
+{
+    g_autofree char *id = NULL;
+
+    if (self->id != NULL)
+        return TRUE;
+    id = wk_clock_new_id();
+    if (!write_id(self, id, error))
+        return FALSE;
+    self->id = g_steal_pointer(&id);
+    return TRUE;
 }
 
 char *
@@ -171,6 +250,7 @@ wk_vault_make_folder(WkVault *self, const char *uuid, GError **error)
 {
     g_autofree char *path = NULL;
     WK_AUTO_FD int fd = -1;
+    guint64 device;
 
     g_return_val_if_fail(g_uuid_string_is_valid(uuid), FALSE);
 
@@ -185,7 +265,7 @@ wk_vault_make_folder(WkVault *self, const char *uuid, GError **error)
         return FALSE;
     }
     /* synced also when it was there: whoever made it may have died before its sync */
-    return check_owner(fd, path, error) && wk_files_sync(self->fd, self->dir, error);
+    return check_owner(fd, path, &device, error) && wk_files_sync(self->fd, self->dir, error);
 }
 
 gboolean

@@ -11,8 +11,9 @@ G_BEGIN_DECLS
  */
 typedef struct _WkVault WkVault;
 
-/* Opens (and makes, 0700) the vault at @dir. Refuses file systems that can't hold it: NFS, overlay,
- * tmpfs (WK_ERROR_REFUSED, reason "VaultFileSystem") unless @any_fs (tests).
+/* Opens (and makes, 0700) the vault at @dir. Refuses file systems that can't hold it: NFS, SMB, 9p,
+ * Ceph, FUSE, overlay, tmpfs and their like (WK_ERROR_REFUSED, reason "VaultFileSystem") unless
+ * @any_fs (tests); a folder of another user is "VaultOwner", a symlink an error.
  * Returns: (transfer full), or NULL. */
 WkVault *wk_vault_open(const char *dir, gboolean any_fs, GError **error);
 WkVault *wk_vault_ref(WkVault *self);
@@ -20,6 +21,14 @@ void wk_vault_unref(WkVault *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkVault, wk_vault_unref)
 
 const char *wk_vault_get_dir(WkVault *self);
+
+/* The vault's own id, kept in DIR/.wukong-vault: which vault this is, whatever number its file
+ * system has in this boot. Returns: (transfer none): the id, or NULL when it has none yet. */
+const char *wk_vault_get_id(WkVault *self);
+/* Gives it an id, durably; an id that is there stays. Before other threads use the vault. */
+gboolean wk_vault_make_id(WkVault *self, GError **error);
+/* st_dev of the vault's files, in this boot. */
+guint64 wk_vault_get_device(WkVault *self);
 
 /* Returns: (transfer full): H, the hold link's path of a guest; @uuid must be a UUID. */
 char *wk_vault_hold_path(WkVault *self, const char *uuid);

@@ -18,6 +18,9 @@
 #define FOLDER_DEPTH_MAX 4
 #define FOLDER_FILES_MAX 4096
 
+/* Stands where a path would: a path begins with '/'. */
+#define REMOTE_PREFIX "remote:"
+
 /*
  * A path in a domain's XML may be a symlink (/dev/disk/by-id, a storage pool of links): it is
  * followed, what counts is what it leads to.
@@ -217,6 +220,17 @@ take_one(const char *path, GError **error)
     return wk_witness_new(path, FALSE, &file);
 }
 
+/* A disk without a path on this host (network, volume) leaves no trace here: it is only named, so
+ * that `images` says "partial". */
+static WkWitness *
+take_remote(const WkDiskFact *disk)
+{
+    const WkFileId nothing = { 0 };
+    g_autofree char *name = g_strconcat(REMOTE_PREFIX, disk->target, NULL);
+
+    return wk_witness_new(name, TRUE, &nothing);
+}
+
 static gboolean
 counts(const WkDiskFact *disk)
 {
@@ -230,12 +244,14 @@ wk_witness_take(const WkFacts *facts, GError **error)
 
     for (guint i = 0; i < facts->disks->len; i++) {
         const WkDiskFact *disk = g_ptr_array_index(facts->disks, i);
-        WkWitness *witness = counts(disk) ? take_one(disk->path, error) : NULL;
+        WkWitness *witness = NULL;
 
-        if (counts(disk) && witness == NULL)
+        if (disk->readonly)
+            continue;
+        witness = counts(disk) ? take_one(disk->path, error) : take_remote(disk);
+        if (witness == NULL)
             return NULL;
-        if (witness != NULL)
-            g_ptr_array_add(witnesses, witness);
+        g_ptr_array_add(witnesses, witness);
     }
     return g_steal_pointer(&witnesses);
 }
@@ -303,6 +319,8 @@ wk_witness_same(GPtrArray *recorded, char **what, GError **error)
         g_autoptr(WkWitness) now = NULL;
         const char *difference;
 
+        if (g_str_has_prefix(then->path, REMOTE_PREFIX))
+            continue;
         now = take_one(then->path, error);
         if (now == NULL)
             return FALSE;

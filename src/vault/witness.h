@@ -8,8 +8,14 @@ G_BEGIN_DECLS
 
 /*
  * W of docs/ledger.md: how a guest's disks looked. Per writable disk with a path (NVRAM and TPM
- * state count): regular files by dev, inode, size and mtime; folders by their newest file; block
- * devices by st_rdev only, marked partial. Blocking, any worker. ctime is never looked at (F17).
+ * state count): regular files by inode, size and mtime; folders by inode, newest file and the sum
+ * of sizes (each file counts one byte more); block devices by their identity only, marked partial.
+ * Blocking, any worker.
+ *
+ * Never looked at: ctime, which every start changes (F17), and st_dev of files, which a reboot may
+ * change. A block device is told by a name that outlives a reboot (inode: its hash), or by st_rdev
+ * where sysfs has none (inode 0). A disk that is not there is an error (WK_ERROR_NOT_FOUND), not a
+ * difference: its storage may only be late.
  */
 
 /* fsync of every writable disk file (block devices too). */

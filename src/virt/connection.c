@@ -67,7 +67,7 @@ wk_connection_open(const char *uri, GError **error)
     virConnectPtr connect;
     WkConnection *self;
 
-    wk_virt_silence_errors();
+    wk_virt_init();
     connect = virConnectOpen(uri);
     if (connect == NULL) {
         const virError *cause = virGetLastError();

@@ -193,7 +193,6 @@ add_entry(GPtrArray *entries, virDomainPtr domain, GError **error)
     return FALSE;
 }
 
-/* One domain that can't be read fails the listing: to leave it out would say that it is gone. */
 GPtrArray *
 wk_domain_list(WkConnection *connection, GError **error)
 {

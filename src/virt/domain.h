@@ -31,7 +31,7 @@ typedef struct {
 } WkDomainEntry;
 
 /* Returns: (transfer full) (element-type WkDomainEntry): every domain; those that vanish while
- * listing are left out. */
+ * listing are left out. One that can't be read fails the listing: left out it would seem gone. */
 GPtrArray *wk_domain_list(WkConnection *connection, GError **error);
 
 gboolean wk_domain_suspend(WkConnection *connection, const char *uuid, GError **error);
@@ -71,7 +71,7 @@ gboolean wk_domain_sync_time(WkConnection *connection, const char *uuid, GError 
 gboolean wk_domain_image_set_paused(WkConnection *connection, const char *path, GError **error);
 
 /* Can this host still run the domain in the image's @xml: emulator there, machine type known, CPU
- * compatible (virConnectCompareCPU)? Returns: FALSE with WK_ERROR_REFUSED and reason
+ * compatible (KVM: virConnectCompareHypervisorCPU)? Returns: FALSE with WK_ERROR_REFUSED and reason
  * "EmulatorMissing", "MachineTypeMissing" or "CPUIncompatible". What libvirt can't tell passes. */
 gboolean wk_domain_check_startable(WkConnection *connection, const char *xml, GError **error);
 

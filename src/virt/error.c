@@ -72,11 +72,12 @@ ignore_error(void *data G_GNUC_UNUSED, virErrorPtr cause G_GNUC_UNUSED)
 }
 
 void
-wk_virt_silence_errors(void)
+wk_virt_init(void)
 {
     static gsize once;
 
     if (g_once_init_enter(&once)) {
+        (void)virInitialize();
         virSetErrorFunc(NULL, ignore_error);
         g_once_init_leave(&once, 1);
     }

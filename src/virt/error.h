@@ -14,7 +14,8 @@ void wk_virt_set_error(GError **error, const char *format, ...) G_GNUC_PRINTF(2,
 /* The same from a given error; NULL: libvirt gave none. */
 void wk_virt_set_error_from(GError **error, const virError *cause, const char *text);
 
-/* libvirt prints every error to stderr unless told not to. Any thread, any number of times. */
-void wk_virt_silence_errors(void);
+/* Makes libvirt ready for threads (its last error is garbage before) and keeps it from printing
+ * every error to stderr. Any thread, any number of times. */
+void wk_virt_init(void);
 
 G_END_DECLS

@@ -13,9 +13,11 @@
 #include "virt/workset.h"
 
 #include <libvirt-glib/libvirt-glib-event.h>
+#include <signal.h>
 
 #define BACKOFF_MIN_MS 250
 #define BACKOFF_MAX_MS 15000
+#define STEADY_US      (2 * G_USEC_PER_SEC)
 /* An open that takes longer counts as failed for whoever waits to hear; it goes on all the same,
  * since libvirt has no time-out that would free its thread for another try. */
 #define OPEN_SLOW_MS 10000
@@ -52,7 +54,8 @@ static void connect_now(WkSource *self);
 void
 wk_source_init_events(void)
 {
-    wk_virt_silence_errors();
+    wk_virt_init();
+    (void)signal(SIGPIPE, SIG_IGN); /* libvirt's client writes to a daemon that may be dead */
     gvir_event_register();
 }
 
@@ -236,14 +239,12 @@ on_opened(WkLink *link G_GNUC_UNUSED, WkConnection *connection, const char *why,
     tell_down(self, why);
 }
 
-/* A libvirt that was there for a while and goes is met at once when it comes back; one that drops
- * us again and again is not. */
+/* A libvirt that was there for a while and goes is met soon when it comes back; one that takes us
+ * only to drop us again is not. */
 static void
 lose(WkSource *self, const char *why)
 {
-    const gint64 up_us = wk_clock_mono_us() - self->up_since_us;
-
-    if (up_us > (gint64)BACKOFF_MAX_MS * 1000)
+    if (wk_clock_mono_us() - self->up_since_us > STEADY_US)
         self->failures = 0;
     disconnect(self, why);
     retry_later(self);

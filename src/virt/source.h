@@ -54,8 +54,8 @@ WkSource *wk_source_ref(WkSource *self); /* any thread */
 void wk_source_unref(WkSource *self);    /* any thread; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkSource, wk_source_unref)
 
-/* Registers libvirt's event loop (libvirt-glib) with the default main context; once a process,
- * before the first source starts. */
+/* Registers libvirt's event loop (libvirt-glib) with the default main context and ignores SIGPIPE
+ * in the whole process; once a process, before the first source starts. */
 void wk_source_init_events(void);
 
 void wk_source_start(WkSource *self); /* connects in the background */
@@ -85,7 +85,9 @@ void wk_source_push(WkSource *self, WkLane lane, GTask *task, GTaskThreadFunc fu
 WkConnection *wk_source_borrow(WkSource *self, WkLane lane, GError **error);
 
 /* A call is stuck: drops all connections, gives the lanes new pools, goes down and connects anew.
- * The stuck threads are left to end on their own. */
+ * The stuck threads are left to end on their own, with the connections they hold; their tasks are
+ * delivered then. Tasks that had not started start in the new pools, in their order: until the
+ * source is up again they can't borrow. */
 void wk_source_abandon(WkSource *self, const char *why);
 
 G_END_DECLS

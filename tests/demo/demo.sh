@@ -23,7 +23,7 @@ say() {
 # The last line says why; what the agent said comes before it.
 fail() {
     tail -n 30 /var/log/lab/wukongd.log >&2 2>/dev/null || true
-    echo "demo: failed: $*"
+    echo "demo: failed: ${*//$'\n'/; }"
     exit 1
 }
 
@@ -86,7 +86,7 @@ resume_from_disk() {
     if [ "$sabotage" = skip-restore ]; then
         patience=5000 # in vain
     else
-        ctl resume "$guest" || fail "resume from disk: $(ctl status "$guest" 2>&1 | tail -n 5)"
+        ctl resume "$guest" || fail "resume from disk: $(ctl status "$guest" 2>&1 | sed -n 's/^ *Reason: //p')"
     fi
     lab guest wait-tick "$guest" "$1" "$patience" || fail "the guest does not run after resume"
 }

@@ -176,6 +176,7 @@ main(void)
         cmocka_unit_test(test_places),
     };
 
+    wk_virt_init();
     g_setenv("XDG_CONFIG_HOME", "/nowhere", TRUE);
     return cmocka_run_group_tests_name("virt-mapping", tests, NULL, NULL);
 }

@@ -382,6 +382,8 @@ test_never_started(void **state G_GNUC_UNUSED)
     g_autoptr(WkSource) stopped = source_new("test:///default", NULL);
 
     wk_source_stop(stopped);
+    assert_false(wk_source_is_up(stopped));
+    assert_false(wk_source_is_up(source));
 }
 
 int
