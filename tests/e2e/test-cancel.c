@@ -390,7 +390,7 @@ test_fallback_stop(void **state G_GNUC_UNUSED)
     e2e_check_guest(GUEST, "state", "Stopped", "target", "", "reason", "StoppedByFallback", NULL);
     e2e_agent_restart(NULL);
     e2e_check_guest(GUEST, "state", "Stopped", "reason", "StoppedByFallback", NULL);
-    e2e_ctl_says(0, "", "resume", "--all", NULL);
+    e2e_ctl_says(0, "started again", "resume", "--all", NULL);
     e2e_check_domstate(GUEST, "running");
     e2e_check_guest(GUEST, "state", "Running", "reason", "", NULL);
     e2e_check_ledger(GUEST, "stopped_by_fallback", "0");
