@@ -18,6 +18,22 @@ typedef struct {
     GError *refusal;        /* why, then */
 } Accept;
 
+/* Who asked, for what: data of the outer task. */
+typedef struct {
+    WkEngine *engine;
+    char *guest;
+    WkRequest request; /* its guest is the one above */
+} Submission;
+
+static void
+submission_free(gpointer data)
+{
+    Submission *submission = data;
+
+    g_free(submission->guest);
+    g_free(submission);
+}
+
 static void
 accept_free(gpointer data)
 {
@@ -140,24 +156,28 @@ enqueue(WkEngine *self, WkGuest *guest, Accept *accept)
     wk_engine_enqueue(self, guest, task);
 }
 
-/* What the worker found is told to the outer task, which the caller waits on. */
-static void
-on_accepted(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
-{
-    g_autoptr(GTask) outer = data;
-    WkEngine *self = g_task_get_task_data(outer);
-    Accept *accept = g_task_get_task_data(G_TASK(result));
-    WkGuest *guest = wk_engine_find(self, accept->op->guest);
-    g_autoptr(GError) error = NULL;
+static void begin(WkEngine *self, GTask *outer);
 
-    if (!g_task_propagate_boolean(G_TASK(result), &error)) {
-        g_task_return_error(outer, g_steal_pointer(&error));
-        return;
-    }
-    if (guest == NULL || self->quiet) {
-        g_task_return_new_error(outer, WK_ERROR, WK_ERROR_UNAVAILABLE, "%s",
-                                self->quiet ? "the agent is going down" : "the guest is gone");
-        return;
+/* The next request for @guest that came while one was looked at. */
+static void
+begin_next(WkEngine *self, WkGuest *guest)
+{
+    GTask *next;
+
+    guest->accepting = FALSE;
+    next = g_queue_pop_head(&guest->submissions);
+    if (next != NULL)
+        begin(self, next);
+    else
+        wk_engine_publish_guest(self, guest); /* it may be gone meanwhile */
+}
+
+static WkOperation *
+take_accepted(WkEngine *self, WkGuest *guest, Accept *accept, GError **error)
+{
+    if (self->quiet) {
+        g_set_error(error, WK_ERROR, WK_ERROR_UNAVAILABLE, "the agent is going down");
+        return NULL;
     }
     if (wk_op_state_is_final(accept->op->state) && !accept->dry_run) {
         wk_engine_remember(self, accept->op);
@@ -165,7 +185,27 @@ on_accepted(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     } else if (!accept->dry_run) {
         enqueue(self, guest, accept);
     }
-    g_task_return_pointer(outer, wk_operation_copy(accept->op), (GDestroyNotify)wk_operation_free);
+    return wk_operation_copy(accept->op);
+}
+
+/* What the worker found is told to the outer task, which the caller waits on. */
+static void
+on_accepted(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) outer = data;
+    WkEngine *self = ((Submission *)g_task_get_task_data(outer))->engine;
+    Accept *accept = g_task_get_task_data(G_TASK(result));
+    WkGuest *guest = wk_engine_find(self, accept->op->guest);
+    GError *error = NULL;
+    WkOperation *op = NULL;
+
+    if (g_task_propagate_boolean(G_TASK(result), &error))
+        op = take_accepted(self, guest, accept, &error);
+    if (op != NULL)
+        g_task_return_pointer(outer, op, (GDestroyNotify)wk_operation_free);
+    else
+        g_task_return_error(outer, error);
+    begin_next(self, guest);
 }
 
 /* The same request twice is one operation. */
@@ -215,35 +255,67 @@ make_accept(WkEngine *self, WkGuest *guest, const WkRequest *request)
     return accept;
 }
 
+/* Returns: FALSE when @request can't be looked at. */
+static gboolean
+can_begin(WkEngine *self, const WkRequest *request, const WkGuest *guest, GError **error)
+{
+    if (guest != NULL && wk_source_is_up(guest->source) && !self->quiet)
+        return TRUE;
+    wk_error_set(error, guest == NULL ? WK_ERROR_NOT_FOUND : WK_ERROR_UNAVAILABLE,
+                 guest == NULL ? "NoSuchGuest" : "SourceAway",
+                 guest == NULL ? "there is no guest '%s'"
+                               : "guest '%s': libvirt can't be reached, try again later",
+                 guest == NULL ? request->guest : guest->name);
+    return FALSE;
+}
+
+/* Takes @outer (transfer full). One request a guest is looked at at a time: the same one twice must
+ * find the first one's operation, however close they come. */
+static void
+begin(WkEngine *self, GTask *outer)
+{
+    const WkRequest *request = &((Submission *)g_task_get_task_data(outer))->request;
+    WkGuest *guest = wk_engine_find(self, request->guest);
+    g_autoptr(GTask) inner = NULL;
+    GError *error = NULL;
+    WkOperation *same;
+
+    if (guest != NULL && guest->accepting) {
+        g_queue_push_tail(&guest->submissions, outer);
+        return;
+    }
+    if (guest != NULL)
+        guest->accepting = TRUE;
+    same = !request->dry_run && guest != NULL ? find_same(guest, request) : NULL;
+    if (can_begin(self, request, guest, &error) && same == NULL) {
+        inner = g_task_new(NULL, NULL, on_accepted, outer);
+        g_task_set_task_data(inner, make_accept(self, guest, request), accept_free);
+        wk_source_push(guest->source, WK_LANE_QUICK, g_steal_pointer(&inner), run_accept);
+        return;
+    }
+    if (error != NULL)
+        g_task_return_error(outer, error);
+    else
+        g_task_return_pointer(outer, g_steal_pointer(&same), (GDestroyNotify)wk_operation_free);
+    wk_operation_free(same);
+    g_object_unref(outer);
+    if (guest != NULL)
+        begin_next(self, guest);
+}
+
 void
 wk_engine_submit(WkEngine *self, const WkRequest *request, GAsyncReadyCallback callback,
                  gpointer user_data)
 {
-    g_autoptr(GTask) outer = g_task_new(NULL, NULL, callback, user_data);
-    g_autoptr(GTask) inner = NULL;
-    WkGuest *guest = wk_engine_find(self, request->guest);
-    WkOperation *same;
+    GTask *outer = g_task_new(NULL, NULL, callback, user_data);
+    Submission *submission = g_new0(Submission, 1);
 
-    g_task_set_task_data(outer, self, NULL);
-    if (guest == NULL || !wk_source_is_up(guest->source) || self->quiet) {
-        GError *error = NULL;
-
-        wk_error_set(&error, guest == NULL ? WK_ERROR_NOT_FOUND : WK_ERROR_UNAVAILABLE,
-                     guest == NULL ? "NoSuchGuest" : "SourceAway",
-                     guest == NULL ? "there is no guest '%s'"
-                                   : "guest '%s': libvirt can't be reached, try again later",
-                     guest == NULL ? request->guest : guest->name);
-        g_task_return_error(outer, error);
-        return;
-    }
-    same = request->dry_run ? NULL : find_same(guest, request);
-    if (same != NULL) {
-        g_task_return_pointer(outer, same, (GDestroyNotify)wk_operation_free);
-        return;
-    }
-    inner = g_task_new(NULL, NULL, on_accepted, g_steal_pointer(&outer));
-    g_task_set_task_data(inner, make_accept(self, guest, request), accept_free);
-    wk_source_push(guest->source, WK_LANE_QUICK, g_steal_pointer(&inner), run_accept);
+    submission->engine = self;
+    submission->guest = g_strdup(request->guest);
+    submission->request = *request;
+    submission->request.guest = submission->guest;
+    g_task_set_task_data(outer, submission, submission_free);
+    begin(self, outer);
 }
 
 WkOperation *

@@ -212,6 +212,8 @@ describe_success(const WkTask *task, const WkGuest *guest, const char **reason)
         return describe_suspend(task, guest, reason);
     if (task->op->action == WK_ACTION_DISCARD)
         return g_strdup("its saved state was dropped");
+    if (task->started)
+        return g_strdup("started again");
     if (task->did_target == WK_TARGET_NONE && !task->unpaused)
         return g_strdup("already running");
     return g_strdup_printf("resumed from %s in %s",

@@ -14,6 +14,7 @@ wk_guest_new(WkSource *source, const char *uuid, const char *name, WkRecord *rec
     self->name = g_strdup(name);
     self->source = wk_source_ref(source);
     self->record = record != NULL ? record : wk_record_new(wk_source_get_name(source), uuid, name);
+    g_queue_init(&self->submissions);
     self->needs_recovery = self->record->state != WK_LEDGER_NONE;
     return self;
 }
@@ -27,6 +28,7 @@ wk_guest_free(gpointer guest)
         return;
     wk_task_unref(self->task);
     wk_task_unref(self->next);
+    g_queue_clear_full(&self->submissions, g_object_unref);
     wk_source_unref(self->source);
     wk_look_clear(&self->look);
     wk_facts_free(self->facts);
@@ -85,5 +87,5 @@ gboolean
 wk_guest_is_gone(const WkGuest *self)
 {
     return self->seen && self->look.power == WK_POWER_ABSENT && self->task == NULL
-           && self->record->state == WK_LEDGER_NONE;
+           && !self->accepting && self->record->state == WK_LEDGER_NONE;
 }

@@ -22,8 +22,10 @@ typedef struct {
     gboolean needs_recovery; /* or may: it is to be looked at yet; readiness waits for it */
     WkView *view;            /* as last published; NULL: never */
 
-    WkTask *task; /* in flight: the guest is its alone (I6); owned */
-    WkTask *next; /* waits for it; owned */
+    WkTask *task;       /* in flight: the guest is its alone (I6); owned */
+    WkTask *next;       /* waits for it; owned */
+    gboolean accepting; /* a request is looked at */
+    GQueue submissions; /* GTask: requests that came meanwhile (accept.c) */
     gboolean looking;
     gboolean look_again;
 } WkGuest;

@@ -67,6 +67,7 @@ typedef struct {
     gboolean tried; /* the aim's own procedure ran once */
     gboolean asked_to_stop;
     gboolean unpaused;   /* its CPUs were let run: the clock wants setting */
+    gboolean started;    /* it was started after a fallback had stopped it */
     WkTarget did_target; /* where it was saved to, or resumed from */
     WkImageFollower *follower;
     char body_digest[WK_DIGEST_LENGTH + 1]; /* computed while libvirt loaded the image */

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "agent/engine_private.h"
+#include "agent/memory.h"
 
 #include "base/error.h"
 #include "base/log.h"
@@ -62,8 +63,7 @@ asks_for_recovery(WkGuest *guest, WkJob *job)
         return guest->record->state != WK_LEDGER_NONE;
     if (row->action != WK_RECOVER_REST)
         return TRUE;
-    return guest->record->state == WK_LEDGER_NONE && guest->record->paused_to == WK_TARGET_MEMORY
-           && power != WK_POWER_PAUSED && power != WK_POWER_LOADED && power != WK_POWER_BUSY;
+    return wk_memory_is_lost(guest->record, power);
 }
 
 static void

@@ -54,26 +54,48 @@ wk_memory_unpause(WkJob *job, GError **error)
     return commit_memory(job, WK_STEP_UNPAUSE_COMMIT, WK_TARGET_NONE, FALSE, error);
 }
 
+static gboolean
+pause_is_lost(const WkRecord *record, WkPower power)
+{
+    return record->paused_to == WK_TARGET_MEMORY && power != WK_POWER_PAUSED
+           && power != WK_POWER_LOADED && power != WK_POWER_BUSY;
+}
+
+/* Whoever started it again has it in hand: resume does not start it any more. */
+static gboolean
+stop_is_over(const WkRecord *record, WkPower power)
+{
+    return record->stopped_by_fallback && wk_power_is_active(power);
+}
+
+gboolean
+wk_memory_is_lost(const WkRecord *record, WkPower power)
+{
+    return record->state == WK_LEDGER_NONE
+           && (pause_is_lost(record, power) || stop_is_over(record, power));
+}
+
 gboolean
 wk_memory_note_lost(WkJob *job, gboolean *lost, GError **error)
 {
     const WkPower power = job->look.power;
     WkRecord *next;
 
-    *lost = FALSE;
-    if (job->record->state != WK_LEDGER_NONE || job->record->paused_to != WK_TARGET_MEMORY
-        || power == WK_POWER_PAUSED || power == WK_POWER_LOADED || power == WK_POWER_BUSY)
+    *lost = wk_memory_is_lost(job->record, power);
+    if (!*lost)
         return TRUE;
     next = wk_record_copy(job->record);
-    next->paused_to = WK_TARGET_NONE;
     next->origin = WK_ORIGIN_OUTSIDE;
-    wk_record_explain(
-        next, "PauseLost",
-        wk_power_is_active(power)
-            ? "it was suspended to memory, and somebody else resumed it"
-            : "it was suspended to memory, and that memory is gone (reboot, or stopped "
-              "by somebody)");
-    *lost = TRUE;
+    wk_record_explain(next, NULL, NULL);
+    if (pause_is_lost(job->record, power))
+        wk_record_explain(
+            next, "PauseLost",
+            wk_power_is_active(power)
+                ? "it was suspended to memory, and somebody else resumed it"
+                : "it was suspended to memory, and that memory is gone (reboot, or stopped "
+                  "by somebody)");
+    next->paused_to = WK_TARGET_NONE;
+    next->stopped_by_fallback = FALSE;
     return wk_job_commit(job, WK_STEP_UNPAUSE_COMMIT, next, error);
 }
 
@@ -114,5 +136,6 @@ wk_memory_start(WkJob *job, GError **error)
     if (!wk_job_call(job, WK_STEP_STOP_START, create_cold, error)
         || !confirm(job, WK_POWER_RUNNING, error))
         return FALSE;
+    job->started = TRUE;
     return commit_memory(job, WK_STEP_UNPAUSE_COMMIT, WK_TARGET_NONE, FALSE, error);
 }

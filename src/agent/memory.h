@@ -13,7 +13,10 @@ gboolean wk_memory_pause(WkJob *job, GError **error);
 /* Lets a guest that is paused in memory run, confirms it. */
 gboolean wk_memory_unpause(WkJob *job, GError **error);
 
-/* Records what a pause became that somebody else ended; TRUE with *@lost when there was one. */
+/* Somebody else ended a pause of ours, or started what a fallback of ours had stopped. */
+gboolean wk_memory_is_lost(const WkRecord *record, WkPower power);
+
+/* Records it; TRUE with *@lost when there was such a thing. */
 gboolean wk_memory_note_lost(WkJob *job, gboolean *lost, GError **error);
 
 /* Sets the guest's clock after it stood still (I3: where it can't, that is said).

@@ -251,6 +251,7 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     if (job->did_target != WK_TARGET_NONE)
         task->did_target = job->did_target;
     task->unpaused = task->unpaused || job->unpaused;
+    task->started = task->started || job->started;
 }
 
 void

@@ -49,6 +49,7 @@ struct _WkTask {
     GError *failure;        /* what it will end with, once the guest is back in order */
     WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
     gboolean unpaused;
+    gboolean started;
     guint64 rate_done_bytes;
     gint64 rate_at_us;
     gint64 try_began_us; /* monotonic */

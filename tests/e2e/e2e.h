@@ -33,7 +33,10 @@ int e2e_start_node(void **state);
 int e2e_setup(void **state);
 int e2e_teardown(void **state);
 #define e2e_test(function) cmocka_unit_test_setup_teardown(function, e2e_setup, e2e_teardown)
-#define e2e_main(tests)    cmocka_run_group_tests(tests, e2e_start_node, NULL)
+/* WK_E2E_ONLY='test_x*' runs only those. */
+#define e2e_main(tests)                                                                            \
+    (cmocka_set_test_filter(g_getenv("WK_E2E_ONLY")),                                              \
+     cmocka_run_group_tests(tests, e2e_start_node, NULL))
 
 /* The agent anew (SIGKILL, start), with @failpoint ("save.link-hold=kill"; NULL: none). */
 void e2e_agent_restart(const char *failpoint);
@@ -125,11 +128,12 @@ void e2e_flip_byte(const char *path, gint64 at);
 
 /* --- saves held in the middle (e2e-brake.c) --- */
 
-/* From now on libvirt's saves stand still after their first bytes, with their job running. */
+/* From now on libvirt's saves come to a crawl after their first bytes, with their job running. */
 void e2e_brake_on(void);
-/* Waits until so many saves stand still. */
+/* Waits until so many saves are held. */
 void e2e_brake_wait(guint n);
-/* Lets those go on that stand; later ones aren't held. No brake is fine. */
+guint e2e_brake_count(void);
+/* Lets the held ones go on; later ones aren't held. No brake is fine. */
 void e2e_brake_off(void);
 
 G_END_DECLS
