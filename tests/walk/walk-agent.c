@@ -352,6 +352,18 @@ walk_log_since(Walk *walk)
     return g_strdup(strlen(text) > walk->log_at ? text + walk->log_at : "");
 }
 
+void
+walk_keep_log(Walk *walk, const char *scenario, const char *what)
+{
+    const char *folder = g_getenv("WK_WALK_LOGS");
+    g_autofree char *name = g_strdup_printf("%s,%s.log", scenario, what);
+    g_autofree char *path = folder != NULL ? g_build_filename(folder, name, NULL) : NULL;
+    g_autofree char *text = walk_log_since(walk);
+
+    if (path != NULL)
+        (void)g_file_set_contents(path, text, -1, NULL);
+}
+
 GPtrArray *
 walk_trace(Walk *walk)
 {

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TIDY_MS 5000
+
 typedef struct {
     int power; /* virDomainState */
     char *ledger;
@@ -250,6 +252,33 @@ files_are_right(Walk *walk, const Sight *sight, GError **error)
     }
 }
 
+typedef struct {
+    Walk *walk;
+    const Sight *sight;
+    GError *error; /* of the last look */
+} Tidy;
+
+static gboolean
+is_tidy(gpointer data)
+{
+    Tidy *tidy = data;
+
+    g_clear_error(&tidy->error);
+    return files_are_right(tidy->walk, tidy->sight, &tidy->error);
+}
+
+/* What went wrong once is tried again after a second, then after two. */
+static gboolean
+wait_for_tidiness(Walk *walk, const Sight *sight, GError **error)
+{
+    Tidy tidy = { walk, sight, NULL };
+
+    if (lab_wait("tidiness", TIDY_MS, is_tidy, &tidy, NULL))
+        return TRUE;
+    g_propagate_error(error, tidy.error);
+    return FALSE;
+}
+
 static gboolean
 autostart_is_right(const Sight *sight, GError **error)
 {
@@ -392,7 +421,7 @@ revive_from_disk(Walk *walk, GError **error)
     }
     if (!files_are_right(walk, &sight, error))
         return WALK_LEFTOVER;
-    return check_life(walk, FALSE, error);
+    return check_life(walk, walk->scenario->ram_may_go, error);
 }
 
 static WalkVerdict
@@ -427,23 +456,44 @@ bring_to_life(Walk *walk, const Sight *sight, GError **error)
     }
 }
 
+static WalkVerdict
+inspect(Walk *walk, Sight *sight, GError **error)
+{
+    if (!wait_for_rest(walk, sight, error) || !walk_ledger_check(error))
+        return WALK_BROKEN;
+    walk->ended = sight->end;
+    if (!wait_for_tidiness(walk, sight, error) || !autostart_is_right(sight, error))
+        return WALK_LEFTOVER;
+    return ctl_agrees(sight, error) && outcome_is_true(walk, sight, error) ? WALK_GOOD
+                                                                           : WALK_SILENT;
+}
+
+static WalkVerdict
+check_end(const Sight *sight, guint ends, GError **error)
+{
+    if ((sight->end & ends) != 0)
+        return WALK_GOOD;
+    g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "it ended as %d, which is none of %u (%s)",
+                (int)sight->end, ends, (char *)g_hash_table_lookup(sight->view, "message"));
+    return WALK_BROKEN;
+}
+
+WalkVerdict
+walk_inspect(Walk *walk, guint ends, GError **error)
+{
+    g_auto(Sight) sight = { 0 };
+    const WalkVerdict verdict = inspect(walk, &sight, error);
+
+    return verdict == WALK_GOOD ? check_end(&sight, ends, error) : verdict;
+}
+
 WalkVerdict
 walk_judge(Walk *walk, guint ends, GError **error)
 {
     g_auto(Sight) sight = { 0 };
-    WalkVerdict verdict;
+    WalkVerdict verdict = inspect(walk, &sight, error);
 
-    if (!wait_for_rest(walk, &sight, error) || !walk_ledger_check(error))
-        return WALK_BROKEN;
-    if (!files_are_right(walk, &sight, error) || !autostart_is_right(&sight, error))
-        return WALK_LEFTOVER;
-    if (!ctl_agrees(&sight, error) || !outcome_is_true(walk, &sight, error))
-        return WALK_SILENT;
-    verdict = bring_to_life(walk, &sight, error);
-    if (verdict == WALK_GOOD && (sight.end & ends) == 0) {
-        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "it ended as %d, which is none of %u (%s)",
-                    (int)sight.end, ends, (char *)g_hash_table_lookup(sight.view, "message"));
-        return WALK_BROKEN;
-    }
-    return verdict;
+    if (verdict == WALK_GOOD)
+        verdict = bring_to_life(walk, &sight, error);
+    return verdict == WALK_GOOD ? check_end(&sight, ends, error) : verdict;
 }

@@ -49,19 +49,6 @@ passed(const char *step)
     return g_ptr_array_find_with_equal_func(trace, step, g_str_equal, NULL);
 }
 
-/* For whoever looks into it: WK_WALK_LOGS=FOLDER. */
-static void
-keep_log(const WalkScenario *scenario, const char *what)
-{
-    const char *folder = g_getenv("WK_WALK_LOGS");
-    g_autofree char *name = g_strdup_printf("%s,%s.log", scenario->name, what);
-    g_autofree char *path = folder != NULL ? g_build_filename(folder, name, NULL) : NULL;
-    g_autofree char *text = walk_log_since(&walk);
-
-    if (path != NULL)
-        (void)g_file_set_contents(path, text, -1, NULL);
-}
-
 static void
 count(const WalkScenario *scenario, const char *what, WalkVerdict verdict, const GError *error)
 {
@@ -71,7 +58,7 @@ count(const WalkScenario *scenario, const char *what, WalkVerdict verdict, const
     walk.fresh_needed = TRUE;
     print_message("walk: %s, %s: %s: %s\n", scenario->name, what, walk_verdict_name(verdict),
                   error != NULL ? error->message : "");
-    keep_log(scenario, what);
+    walk_keep_log(&walk, scenario->name, what);
 }
 
 static void
@@ -159,7 +146,7 @@ shows_all(const WalkScenario *scenario, GPtrArray *trace)
             found = g_str_has_prefix(g_ptr_array_index(trace, j), scenario->only[i]);
         if (!found) {
             print_message("walk: %s: passes no step '%s'\n", scenario->name, scenario->only[i]);
-            keep_log(scenario, scenario->only[i]);
+            walk_keep_log(&walk, scenario->name, scenario->only[i]);
             return FALSE;
         }
     }

@@ -47,7 +47,8 @@ typedef struct {
     char *hold; /* H */
     char nonce[33];
     char *op;        /* id of the last request */
-    gsize log_at;    /* where this case begins in the agent's log */
+    WalkEnd ended;   /* as the oracle saw it */
+    gsize log_at;    /* where this case begins in the log of the agent */
     gboolean traced; /* the scenario's own agent is to run under strace */
     gboolean armed;  /* the agent that runs has failpoints */
     gboolean fresh_needed;
@@ -112,6 +113,8 @@ GPtrArray *walk_trace(Walk *walk);
 void walk_note_rows(Walk *walk, GHashTable *rows);
 void walk_mark_log(Walk *walk);
 char *walk_log_since(Walk *walk);
+/* For whoever looks into a bad case: WK_WALK_LOGS=FOLDER keeps the agent's log of it. */
+void walk_keep_log(Walk *walk, const char *scenario, const char *what);
 
 /* Once the agent has ended: what strace saw of it. */
 char *walk_strace(GError **error);
@@ -152,7 +155,10 @@ const char *walk_verdict_name(WalkVerdict verdict);
 /* Waits until libvirt, ledger and API agree on an end, or the agent is dead. */
 gboolean walk_rest(Walk *walk, GError **error);
 
-/* Waits until all is at rest, looks at everything, and brings the guest to life where it can. */
+/* Waits until all is at rest, and looks at everything. */
+WalkVerdict walk_inspect(Walk *walk, guint ends, GError **error);
+
+/* The same, and brings the guest to life where it can. */
 WalkVerdict walk_judge(Walk *walk, guint ends, GError **error);
 
 /* --- outsiders (walk-outside.c) --- */
