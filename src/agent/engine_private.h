@@ -49,6 +49,9 @@ void wk_engine_enqueue(WkEngine *self, WkGuest *guest, WkTask *task);
 void wk_engine_recover(WkEngine *self, WkGuest *guest);
 /* The task is ready for a try: starts it, or lets it wait for a place. */
 void wk_engine_ready(WkEngine *self, WkTask *task);
+/* @task goes on in libvirt without a worker of ours, and keeps its place; or gives it back. */
+void wk_engine_keep_slot(WkEngine *self, WkTask *task, WkGuest *guest);
+void wk_engine_release_slot(WkEngine *self, WkTask *task);
 /* Starts what waits for a place, as far as there are places. */
 void wk_engine_pump(WkEngine *self);
 /* Starts the clock of an operation that is now its guest's. */

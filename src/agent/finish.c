@@ -18,6 +18,7 @@ wk_engine_end_task(WkEngine *self, WkGuest *guest, WkTask *task)
 {
     g_assert(guest->task == task);
     wk_task_disarm_all(task);
+    wk_engine_release_slot(self, task);
     guest->task = g_steal_pointer(&guest->next);
     wk_task_unref(task);
     if (guest->task != NULL) {

@@ -72,12 +72,25 @@ wk_job_hold_path(WkJob *self)
     return self->hold_path;
 }
 
+/* The op says whose image a guest came from, autostart and the like are for a save: with nothing
+ * saved and no save wanted, a look is on the road of a pause, which is measured in milliseconds. */
+static gboolean
+looks_briefly(WkJob *self)
+{
+    const WkTarget target = self->target != WK_TARGET_NONE ? self->target : self->default_target;
+
+    return self->record->state == WK_LEDGER_NONE
+           && !(self->aim == WK_AIM_SUSPEND && target == WK_TARGET_DISK);
+}
+
 gboolean
 wk_job_look_domain(WkJob *self, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(self->source, WK_LANE_QUICK, error);
+    gboolean (*const look)(WkConnection *, const char *, WkLook *, GError **) =
+        looks_briefly(self) ? wk_domain_look_brief : wk_domain_look;
 
-    if (connection == NULL || !wk_domain_look(connection, self->uuid, &self->look, error))
+    if (connection == NULL || !look(connection, self->uuid, &self->look, error))
         return FALSE;
     self->looked = TRUE;
     return TRUE;

@@ -85,6 +85,12 @@ take_look(WkEngine *self, WkGuest *guest, Look *look)
         guest->needs_recovery = FALSE;
 }
 
+static gboolean
+is_worked_on(const WkGuest *guest)
+{
+    return guest->task != NULL && (guest->task->working || guest->task->finishing);
+}
+
 static void
 on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
@@ -106,9 +112,12 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
         return; /* it will be listed again */
     if (!ok && look->job->looked)
         wk_guest_saw(guest, &look->job->look, NULL);
-    /* A task that began meanwhile owns the guest, and looks for itself. */
+    /* A task at work owns the guest, and looks for itself. One that waits for its turn decides
+     * then; what others do to the guest until then is only told. */
     if (guest->task == NULL && ok)
         take_look(self, guest, look);
+    else if (ok && !is_worked_on(guest))
+        wk_guest_saw(guest, &look->job->look, g_steal_pointer(&look->facts));
     else if (guest->task == NULL)
         wk_engine_recover(self, guest); /* which says what stands in the way, and tries again */
     wk_engine_publish_guest(self, guest);
@@ -122,8 +131,8 @@ wk_engine_look(WkEngine *self, WkGuest *guest)
     g_autoptr(WkRun) run = NULL;
     Look *look;
 
-    if (self->quiet || guest->task != NULL || guest->looking) {
-        guest->look_again = guest->looking || guest->task != NULL;
+    if (self->quiet || guest->looking || is_worked_on(guest)) {
+        guest->look_again = TRUE;
         return;
     }
     run = wk_run_new("look", guest->name);

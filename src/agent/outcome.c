@@ -183,8 +183,12 @@ wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest)
         if (task->failure == NULL)
             wk_error_set(&task->failure, WK_ERROR_CANCELLED, "Cancelled", "%s", task->stop_why);
     }
-    if (!task->stopping && wk_task_update_progress(task))
+    if (is_midway(guest))
+        wk_engine_keep_slot(self, task, guest);
+    if (!task->stopping && wk_task_update_progress(task)) {
         wk_engine_publish_operation(self, task->op);
+        wk_engine_publish_guest(self, guest);
+    }
     task->attempt--; /* a wait is no try */
     wk_task_renew_run(task);
     wk_task_arm(task, &task->retry_timer, WAIT_MS, on_retry);

@@ -44,8 +44,8 @@ run_work(GTask *task, gpointer object G_GNUC_UNUSED, gpointer data,
         g_task_return_error(task, error);
 }
 
-static void
-release_slot(WkEngine *self, WkTask *task)
+void
+wk_engine_release_slot(WkEngine *self, WkTask *task)
 {
     if (task->slot == WK_SLOT_SAVE)
         self->saves--;
@@ -69,7 +69,7 @@ on_worked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
         return;
     }
     task->working = FALSE;
-    release_slot(self, task);
+    wk_engine_release_slot(self, task);
     wk_task_disarm(&task->tick_timer);
     (void)wk_task_update_progress(task);
     wk_engine_tried(self, task, work->job, ok ? NULL : error);
@@ -95,20 +95,35 @@ slot_of(WkEngine *self, const WkTask *task, const WkGuest *guest)
     return WK_SLOT_NONE;
 }
 
-static gboolean
-take_slot(WkEngine *self, WkTask *task, WkGuest *guest)
+static void
+set_slot(WkEngine *self, WkTask *task, WkSlot slot)
 {
-    const WkSlot slot = slot_of(self, task, guest);
-
-    if ((slot == WK_SLOT_SAVE && self->saves >= self->parallel_saves)
-        || (slot == WK_SLOT_RESTORE && self->restores >= self->parallel_restores))
-        return FALSE;
+    wk_engine_release_slot(self, task);
     if (slot == WK_SLOT_SAVE)
         self->saves++;
     else if (slot == WK_SLOT_RESTORE)
         self->restores++;
     task->slot = slot;
+}
+
+static gboolean
+take_slot(WkEngine *self, WkTask *task, WkGuest *guest)
+{
+    const WkSlot slot = slot_of(self, task, guest);
+
+    if (slot == task->slot)
+        return TRUE;
+    if ((slot == WK_SLOT_SAVE && self->saves >= self->parallel_saves)
+        || (slot == WK_SLOT_RESTORE && self->restores >= self->parallel_restores))
+        return FALSE;
+    set_slot(self, task, slot);
     return TRUE;
+}
+
+void
+wk_engine_keep_slot(WkEngine *self, WkTask *task, WkGuest *guest)
+{
+    set_slot(self, task, slot_of(self, task, guest));
 }
 
 /* What @task will still write: all of the image before its turn, the rest of it afterwards. */
@@ -388,7 +403,7 @@ give_up(WkEngine *self, WkTask *task, WkGuest *guest)
     wk_run_abandon(task->run);
     task->given_up = TRUE;
     task->working = FALSE;
-    release_slot(self, task);
+    wk_engine_release_slot(self, task);
     wk_task_disarm_all(task);
     wk_error_set(&error, WK_ERROR_TIMEOUT, "LibvirtStuck", "libvirt did not answer");
     wk_source_abandon(guest->source, "a call got stuck");
