@@ -288,6 +288,8 @@ autostart_is_right(const Sight *sight, GError **error)
 
     if (domain == NULL)
         return FALSE;
+    if (said(sight, "reason", "LedgerLost"))
+        return TRUE; /* nobody knows what it was; the guard holds the guest */
     if (virDomainGetAutostart(domain, &on) == 0 && on == expected)
         return TRUE;
     g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "autostart is %d, not %d", on, expected);

@@ -242,9 +242,17 @@ leave_strays(Walk *walk, GError **error)
 
     memcpy(guard, "WukongGuardImage", 16);
     return lab_guest_destroy(WALK_GUEST, error)
-           && walk_write_image(walk->hold, "LibvirtQemudSave", error)
+           && walk_write_image(walk->hold, "LibvirtQemudPart", error)
            && g_file_set_contents_full(WALK_SAVE_FILE, guard, 92, G_FILE_SET_CONTENTS_NONE, 0600,
                                        error);
+}
+
+/* A whole image that the ledger does not know, as after a lost ledger. */
+static gboolean
+leave_image(Walk *walk, GError **error)
+{
+    return lab_guest_destroy(WALK_GUEST, error)
+           && walk_write_image(walk->hold, "LibvirtQemudSave", error);
 }
 
 /* ---- memory ---- */
@@ -426,6 +434,12 @@ static const WalkScenario scenarios[] = {
       .only = ONLY("stray."),
       .ends = WALK_OFF,
       .fault_ends = WALK_OFF,
+      .ram_may_go = TRUE },
+    { .name = "image-unknown",
+      .offline = leave_image,
+      .only = ONLY("quarantine.commit", "guard.rename"),
+      .ends = WALK_HELD,
+      .fault_ends = WALK_HELD,
       .ram_may_go = TRUE },
     { .name = "pause-lost",
       .prepare = suspend,
