@@ -152,6 +152,22 @@ wk_job_managed_has_our_op(WkJob *self)
     return op_is_ours(self, op);
 }
 
+/* An inode's number is given to another file as soon as the last name is gone. While H holds the
+ * image that can't be; without H, M has to be the file that was sealed in all else as well. */
+static gboolean
+managed_is_ours(WkJob *self)
+{
+    const WkFileId *sealed = &self->record->seal.file;
+
+    if (self->managed.kind == WK_IMAGE_ABSENT
+        || !wk_file_id_same_inode(&self->managed.file, sealed))
+        return FALSE;
+    if (self->hold.kind != WK_IMAGE_ABSENT
+        && wk_file_id_same_inode(&self->managed.file, &self->hold.file))
+        return TRUE;
+    return wk_file_id_equal(&self->managed.file, sealed);
+}
+
 static gboolean
 seal_is_good(WkJob *self)
 {
@@ -179,8 +195,7 @@ note_facts(WkJob *self, gboolean disks_same)
     self->seen = (WkObservation){ .state = record->state, .domain = classify_domain(self) };
     add_fact(self, m, WK_FACT_M_PRESENT);
     add_fact(self, guard, WK_FACT_M_GUARD);
-    add_fact(self, m && wk_file_id_same_inode(&self->managed.file, &record->seal.file),
-             WK_FACT_M_OURS);
+    add_fact(self, managed_is_ours(self), WK_FACT_M_OURS);
     add_fact(self, self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self),
              WK_FACT_FINAL_OUR_OP);
     add_fact(self, h, WK_FACT_H_PRESENT);
