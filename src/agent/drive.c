@@ -88,12 +88,6 @@ do_decision(WkJob *job, const WkDecision *decision, GError **error)
     }
 }
 
-static gboolean
-foreign_save(WkJob *job)
-{
-    return job->managed.kind == WK_IMAGE_FINAL && job->record->state == WK_LEDGER_NONE;
-}
-
 /* A discard has done its work when nothing is saved any more. */
 static gboolean
 aim_is_reached(WkJob *job)
@@ -116,7 +110,7 @@ act_at_rest(WkJob *job, GError **error)
         return TURN_DONE;
     if (job->aim == WK_AIM_STOP)
         return turn_of(wk_memory_stop(job, error), TURN_DONE);
-    place = wk_lifecycle_place(job->record, &job->look, foreign_save(job));
+    place = wk_lifecycle_place(job->record, &job->look, wk_job_sees_foreign_save(job));
     decision = wk_lifecycle_decide(place, wk_lifecycle_ask(actions[job->aim], job->target),
                                    job->default_target);
     if (job->aim == WK_AIM_DISCARD)

@@ -243,6 +243,12 @@ wk_job_look(WkJob *self, GError **error)
     return TRUE;
 }
 
+gboolean
+wk_job_sees_foreign_save(const WkJob *self)
+{
+    return self->managed.kind == WK_IMAGE_FINAL && self->record->state == WK_LEDGER_NONE;
+}
+
 static gboolean
 read_facts(WkJob *self, GError **error)
 {

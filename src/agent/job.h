@@ -83,6 +83,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkJob, wk_job_free)
 /* Worker: looks at the domain and at both files, and works out the table's facts. */
 gboolean wk_job_look(WkJob *self, GError **error);
 
+/* A managed save that is not ours lies at M, as last seen. */
+gboolean wk_job_sees_foreign_save(const WkJob *self);
+
 /* Worker: looks only at the domain. */
 gboolean wk_job_look_domain(WkJob *self, GError **error);
 

@@ -76,9 +76,7 @@ take_look(WkEngine *self, WkGuest *guest, Look *look)
         && guest->record->state == WK_LEDGER_NONE)
         wk_record_explain(guest->record, NULL, NULL);
     wk_guest_saw(guest, &job->look, g_steal_pointer(&look->facts));
-    guest->foreign_save = guest->record->state == WK_LEDGER_NONE
-                          && job->managed.kind == WK_IMAGE_FINAL
-                          && !wk_power_is_active(job->look.power);
+    guest->foreign_save = wk_job_sees_foreign_save(job);
     if (asks_for_recovery(guest, job))
         wk_engine_recover(self, guest);
     else

@@ -249,7 +249,7 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     if (task->op == NULL)
         log_recovery(guest, before);
     guest->guard_synced = job->guard_synced;
-    guest->foreign_save = FALSE;
+    guest->foreign_save = wk_job_sees_foreign_save(job);
     if (job->looked)
         wk_guest_saw(guest, &job->look, NULL);
     task->asked_to_stop = job->asked_to_stop;

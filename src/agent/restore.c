@@ -105,6 +105,25 @@ destroy_and_quarantine(WkJob *job, const char *reason, const char *message, GErr
            && wk_quarantine_commit(job, reason, message, error);
 }
 
+/* The point of no return. Who started it is said: when nobody asked us, it was somebody else. */
+static gboolean
+commit_spent(WkJob *job, GError **error)
+{
+    WkRecord *next = wk_record_copy(job->record);
+
+    next->state = WK_LEDGER_SPENT;
+    next->then = WK_THEN_RESUME;
+    next->want = WK_WANT_NONE;
+    wk_record_explain(next, NULL, NULL);
+    if (job->record->state == WK_LEDGER_SEALED) {
+        next->origin = WK_ORIGIN_OUTSIDE;
+        wk_record_explain(next, "StartedOutside",
+                          "somebody else started the guest (virsh start) while it was suspended to "
+                          "disk; its saved image was good, and it was let run");
+    }
+    return wk_job_commit(job, WK_STEP_RESTORE_COMMIT_SPENT, next, error);
+}
+
 gboolean
 wk_restore_verify(WkJob *job, GError **error)
 {
@@ -130,8 +149,7 @@ wk_restore_verify(WkJob *job, GError **error)
     if (!wk_run_check(job->run, error))
         return FALSE;
     job->did_target = WK_TARGET_DISK;
-    return commit_state(job, WK_STEP_RESTORE_COMMIT_SPENT, WK_LEDGER_SPENT, WK_THEN_RESUME,
-                        WK_WANT_NONE, error);
+    return commit_spent(job, error);
 }
 
 gboolean

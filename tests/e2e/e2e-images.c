@@ -127,3 +127,16 @@ e2e_flip_byte(const char *path, gint64 at)
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     close(fd);
 }
+
+void
+e2e_flip_byte_unseen(const char *path, gint64 at)
+{
+    struct timespec times[2];
+    struct stat st;
+
+    assert_int_equal(stat(path, &st), 0);
+    e2e_flip_byte(path, at);
+    times[0] = st.st_atim;
+    times[1] = st.st_mtim;
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}

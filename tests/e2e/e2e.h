@@ -125,6 +125,8 @@ void e2e_check_image(const char *name);
 
 /* Changes one byte of a file, @at from its start (from its end: below 0). */
 void e2e_flip_byte(const char *path, gint64 at);
+/* As a disk that forgets does it: without a trace in the inode's times. */
+void e2e_flip_byte_unseen(const char *path, gint64 at);
 
 /* --- saves held in the middle (e2e-brake.c) --- */
 
