@@ -4,6 +4,7 @@
 #include "agent/job.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/files.h"
 #include "model/precheck.h"
 #include "vault/witness.h"
@@ -120,6 +121,8 @@ gboolean
 wk_job_disks_same(WkJob *self, GError **error)
 {
     g_clear_pointer(&self->disk_changed, g_free);
+    if (!wk_rule_holds("disks"))
+        return TRUE;
     if (self->record->disks == NULL)
         return disks_not_after_image(self, error);
     return wk_witness_same(self->record->disks, &self->disk_changed, error);
@@ -203,7 +206,8 @@ note_facts(WkJob *self, gboolean disks_same)
              WK_FACT_H_IS_M);
     add_fact(self, seal_is_good(self), WK_FACT_C_GOOD);
     add_fact(self, disks_same, WK_FACT_W_SAME);
-    add_fact(self, g_strcmp0(record->boot_id, self->boot_id) == 0, WK_FACT_BOOT_SAME);
+    add_fact(self, g_strcmp0(record->boot_id, self->boot_id) == 0 || !wk_rule_holds("boot-id"),
+             WK_FACT_BOOT_SAME);
     add_fact(self, record->want == WK_WANT_CANCEL, WK_FACT_WANT_CANCEL);
     add_fact(self, self->guard_synced, WK_FACT_GUARD_SYNCED);
     add_fact(self, record->state == WK_LEDGER_NONE && (h || guard), WK_FACT_STRAY);
@@ -312,7 +316,8 @@ wk_job_sync_save_folder(WkJob *self, WkStep step, GError **error)
 {
     g_autofree char *folder = g_path_get_dirname(wk_job_managed_path(self));
 
-    return wk_run_step(self->run, step, error) && wk_files_sync_folder(folder, error);
+    return wk_run_step(self->run, step, error)
+           && (!wk_rule_holds("save-folder-sync") || wk_files_sync_folder(folder, error));
 }
 
 gboolean
@@ -347,6 +352,8 @@ wk_job_set_autostart(WkJob *self, gboolean on, WkStep step, WkStep sync_step, GE
 
     if (connection == NULL || !wk_domain_look(connection, self->uuid, &self->look, error))
         return FALSE;
+    if (!on && !wk_rule_holds("autostart-off"))
+        return TRUE;
     if (self->look.autostart != on && self->look.persistent) {
         if (!wk_run_step(self->run, step, error)
             || !wk_domain_set_autostart(connection, self->uuid, on, error))

@@ -4,6 +4,7 @@
 #include "agent/restore.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 
 static gboolean
 commit_state(WkJob *job, WkStep step, WkLedgerState state, WkThen then, WkWant want, GError **error)
@@ -138,6 +139,12 @@ commit_spent(WkJob *job, GError **error)
         wk_record_explain(next, "StartedOutside",
                           "somebody else started the guest (virsh start) while it was suspended to "
                           "disk; its saved image was good, and it was let run");
+    }
+    if (!wk_rule_holds("spent-first")) {
+        g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, NULL);
+
+        if (connection != NULL)
+            (void)wk_domain_resume(connection, job->uuid, NULL);
     }
     return wk_job_commit(job, WK_STEP_RESTORE_COMMIT_SPENT, next, error);
 }

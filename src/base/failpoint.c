@@ -137,7 +137,22 @@ wk_failpoint_pass(WkStep step, GError **error)
     }
 }
 
+gboolean
+wk_rule_holds(const char *name)
+{
+    g_auto(GStrv) off =
+        g_strsplit(g_getenv("WK_RULE_OFF") != NULL ? g_getenv("WK_RULE_OFF") : "", ",", -1);
+
+    return !g_strv_contains((const char *const *)off, name);
+}
+
 #else
+
+gboolean
+wk_rule_holds(const char *name G_GNUC_UNUSED)
+{
+    return TRUE;
+}
 
 gboolean
 wk_failpoint_init(const char *spec, GError **error)

@@ -21,4 +21,10 @@ gboolean wk_failpoint_init(const char *spec, GError **error);
 /* Any thread. Returns: FALSE with the error to report, when @step is to fail now. */
 gboolean wk_failpoint_pass(WkStep step, GError **error);
 
+/*
+ * Rules of the protocol that a test can switch off, to see that a walk notices (tests/walk/teeth):
+ * WK_RULE_OFF=name[,...]. Returns: TRUE while the rule holds; always, without --enable-failpoints.
+ */
+gboolean wk_rule_holds(const char *name);
+
 G_END_DECLS
