@@ -17,12 +17,14 @@
 #include <cmocka.h>
 
 #define POLL_MS    5
+#define RUN_ON_MS  250
 #define SILENCE_MS 700
 
 typedef struct {
     char *file;
     char *step;   /* the next one */
     char *ledger; /* the guest's state in the ledger of that instant */
+    char *op;     /* the save that its row was about */
     LabTick tick; /* the last one before it */
 } Cut;
 
@@ -54,6 +56,7 @@ add_cut(const char *step)
     cut->file = g_strdup_printf("%s/cut-%u.img", g_getenv("WK_LAB_SCRATCH"), cuts->len);
     cut->step = g_strdup(step);
     cut->ledger = walk_ledger_state(&walk, NULL);
+    cut->op = walk_ledger_op(&walk);
     (void)lab_guest_last_tick(WALK_GUEST, &cut->tick, NULL);
     if (!walk_power_cut(cut->file, NULL))
         g_atomic_int_set(&cutting, -1);
@@ -67,6 +70,8 @@ cut_at_each_stop(gpointer data G_GNUC_UNUSED)
         if (agent_is_stopped()) {
             g_autoptr(GPtrArray) trace = walk_trace(&walk);
 
+            /* a guest that runs although it must not has time to show it */
+            g_usleep(RUN_ON_MS * 1000);
             add_cut(trace->len > 0 ? g_ptr_array_index(trace, trace->len - 1) : "a step");
             (void)walk_continue(NULL);
         }
@@ -84,6 +89,7 @@ cut_free(gpointer data)
     g_free(cut->file);
     g_free(cut->step);
     g_free(cut->ledger);
+    g_free(cut->op);
     g_free(cut);
 }
 
@@ -256,6 +262,19 @@ has_autostart_back(const Cut *cut)
     return g_str_has_prefix(cut->step, "spent.commit-none");
 }
 
+/* What was not sealed before the cut is not known to be whole: it must never be. */
+static gboolean
+sealed_after_cut(const Cut *cut, GError **error)
+{
+    g_autofree char *op = walk_ledger_op(&walk);
+
+    if (walk.ended != WALK_DISK || cut->op == NULL || g_strcmp0(op, cut->op) != 0)
+        return FALSE;
+    g_set_error_literal(error, LAB_ERROR, LAB_ERROR_FAILED,
+                        "an image of the boot before was sealed in this one");
+    return TRUE;
+}
+
 static gboolean
 judge_other(const Cut *cut, GError **error)
 {
@@ -269,7 +288,8 @@ judge_other(const Cut *cut, GError **error)
     else if (spent)
         ends = WALK_HELD | WALK_OFF | (has_autostart_back(cut) ? WALK_RUNS : 0);
     walk.scenario = &other;
-    if (walk_inspect(&walk, ends, error) != WALK_GOOD || !old_memory_is_gone(error))
+    if (walk_inspect(&walk, ends, error) != WALK_GOOD || !old_memory_is_gone(error)
+        || sealed_after_cut(cut, error))
         return FALSE;
     if (walk.ended == WALK_HELD)
         n_held++;
@@ -306,6 +326,8 @@ test_scenario(void **state)
     const WalkScenario *scenario = *state;
     const guint bad_before = n_bad;
 
+    if (!walk_is_wanted(scenario))
+        skip();
     cuts = g_ptr_array_new_with_free_func(cut_free);
     lab_ok(walk_power_restart_with(NULL, &error));
     lab_ok(lab_libvirtd_start(&error));

@@ -53,6 +53,14 @@ walk_ledger_state(Walk *walk, GError **error)
     return state != NULL ? state : g_strdup("none");
 }
 
+char *
+walk_ledger_op(Walk *walk)
+{
+    char *op = NULL;
+
+    return ask("SELECT op FROM guests WHERE uuid = ?1", walk->uuid, &op, NULL) ? op : NULL;
+}
+
 int
 walk_ledger_open_operations(Walk *walk, GError **error)
 {

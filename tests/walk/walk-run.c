@@ -21,6 +21,15 @@ walk_run(Walk *walk, const WalkScenario *scenario, const char *failpoints, GErro
     return walk_rest(walk, error);
 }
 
+gboolean
+walk_is_wanted(const WalkScenario *scenario)
+{
+    const char *only = g_getenv("WK_WALK_ONLY");
+    g_auto(GStrv) parts = g_strsplit(only != NULL ? only : "", "/", 2);
+
+    return parts[0] == NULL || g_str_equal(parts[0], scenario->name);
+}
+
 void
 walk_init(Walk *walk)
 {

@@ -79,6 +79,8 @@ void walk_clear(Walk *walk);
 /* Runs @scenario up to its rest, or to the agent's death. */
 gboolean walk_run(Walk *walk, const WalkScenario *scenario, const char *failpoints, GError **error);
 
+/* By WK_WALK_ONLY=SCENARIO[/...], where it is set. */
+gboolean walk_is_wanted(const WalkScenario *scenario);
 /* Steps and rows that no scenario can meet, each with its reason there. */
 gboolean walk_is_out_of_reach(const char *step_or_row);
 
@@ -138,6 +140,8 @@ guint walk_calls_bite(GPtrArray *events, const char *arm, GError **error);
 
 /* Returns: (transfer full): "none", "sealed", ...; NULL when it can't be read. */
 char *walk_ledger_state(Walk *walk, GError **error);
+/* The id of the save in the guest's row. */
+char *walk_ledger_op(Walk *walk);
 gboolean walk_ledger_check(GError **error);
 /* Open operations of the guest. -1 on error. */
 int walk_ledger_open_operations(Walk *walk, GError **error);
