@@ -13,6 +13,7 @@
 
 #include <glib-unix.h>
 #include <locale.h>
+#include <malloc.h>
 #include <systemd/sd-daemon.h>
 #include <sys/stat.h>
 
@@ -179,6 +180,8 @@ main(int argc, char **argv)
     g_autoptr(WkConfig) config = NULL;
     WkLogLevel level = WK_LOG_INFO;
 
+    /* Workers come and go; an arena for each of them would keep what they freed for good. */
+    (void)mallopt(M_ARENA_MAX, 2);
     setlocale(LC_ALL, "");
     umask(0077);
     wk_log_init(level);

@@ -34,39 +34,38 @@ unlink_managed(WkJob *job, GError **error)
 }
 
 /* Step b: the unfinished image is M when the guest lives (then nothing else can be it) or M has
- * our op; otherwise it is what H holds, and M belongs to somebody else. */
+ * our op; otherwise it is what H names, and M goes only if it names that too. */
 static gboolean
 kill_unfinished(WkJob *job, GError **error)
 {
     const gboolean m_is_it =
         job->managed.kind != WK_IMAGE_ABSENT
         && (job->seen.domain != WK_DOMAIN_INACTIVE || wk_job_managed_has_our_op(job));
+    const gboolean it_is_at_m = m_is_it || (job->seen.facts & WK_FACT_H_IS_M) != 0;
+    const char *path = m_is_it ? wk_job_managed_path(job) : wk_job_hold_path(job);
+    const WkFileId *file = m_is_it ? &job->managed.file : &job->hold.file;
 
-    if (m_is_it) {
-        if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,
-                               wk_job_managed_path(job), &job->managed.file, error)
-            || !unlink_managed(job, error))
-            return FALSE;
-    } else if (job->hold.kind != WK_IMAGE_ABSENT) {
-        if (!wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE,
-                               wk_job_hold_path(job), &job->hold.file, error))
-            return FALSE;
-    }
-    return wk_job_sync_save_folder(job, WK_STEP_ABORT_SYNC_SAVE_FOLDER, error);
+    if ((m_is_it || job->hold.kind != WK_IMAGE_ABSENT)
+        && !wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE, path, file,
+                              error))
+        return FALSE;
+    return (!it_is_at_m || unlink_managed(job, error))
+           && wk_job_sync_save_folder(job, WK_STEP_ABORT_SYNC_SAVE_FOLDER, error);
 }
 
-/* Step c. */
+/* Step c. Synced also when it is unlinked already: whoever did that may have died before its sync. */
 static gboolean
 drop_hold(WkJob *job, WkStep unlink_step, WkStep sync_step, GError **error)
 {
-    if (job->hold.kind == WK_IMAGE_ABSENT)
-        return TRUE;
-    if (!wk_run_step(job->run, unlink_step, error)
-        || !wk_image_unlink(wk_job_hold_path(job), &job->hold.file, error)
-        || !wk_job_sync_vault(job, sync_step, error))
+    gboolean synced;
+
+    if (job->hold.kind != WK_IMAGE_ABSENT
+        && (!wk_run_step(job->run, unlink_step, error)
+            || !wk_image_unlink(wk_job_hold_path(job), &job->hold.file, error)))
         return FALSE;
+    synced = wk_job_sync_vault(job, sync_step, error);
     wk_vault_drop_folder(job->vault, job->uuid);
-    return TRUE;
+    return synced;
 }
 
 /* Step d: the guest is as it was (I7). */

@@ -72,12 +72,25 @@ wk_job_hold_path(WkJob *self)
     return self->hold_path;
 }
 
+/* The op says whose image a guest came from, autostart and the like are for a save: with nothing
+ * saved and no save wanted, a look is on the road of a pause, which is measured in milliseconds. */
+static gboolean
+looks_briefly(WkJob *self)
+{
+    const WkTarget target = self->target != WK_TARGET_NONE ? self->target : self->default_target;
+
+    return self->record->state == WK_LEDGER_NONE
+           && !(self->aim == WK_AIM_SUSPEND && target == WK_TARGET_DISK);
+}
+
 gboolean
 wk_job_look_domain(WkJob *self, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(self->source, WK_LANE_QUICK, error);
+    gboolean (*const look)(WkConnection *, const char *, WkLook *, GError **) =
+        looks_briefly(self) ? wk_domain_look_brief : wk_domain_look;
 
-    if (connection == NULL || !wk_domain_look(connection, self->uuid, &self->look, error))
+    if (connection == NULL || !look(connection, self->uuid, &self->look, error))
         return FALSE;
     self->looked = TRUE;
     return TRUE;
@@ -139,6 +152,22 @@ wk_job_managed_has_our_op(WkJob *self)
     return op_is_ours(self, op);
 }
 
+/* An inode's number is given to another file as soon as the last name is gone. While H holds the
+ * image that can't be; without H, M has to be the file that was sealed in all else as well. */
+static gboolean
+managed_is_ours(WkJob *self)
+{
+    const WkFileId *sealed = &self->record->seal.file;
+
+    if (self->managed.kind == WK_IMAGE_ABSENT
+        || !wk_file_id_same_inode(&self->managed.file, sealed))
+        return FALSE;
+    if (self->hold.kind != WK_IMAGE_ABSENT
+        && wk_file_id_same_inode(&self->managed.file, &self->hold.file))
+        return TRUE;
+    return wk_file_id_equal(&self->managed.file, sealed);
+}
+
 static gboolean
 seal_is_good(WkJob *self)
 {
@@ -166,8 +195,7 @@ note_facts(WkJob *self, gboolean disks_same)
     self->seen = (WkObservation){ .state = record->state, .domain = classify_domain(self) };
     add_fact(self, m, WK_FACT_M_PRESENT);
     add_fact(self, guard, WK_FACT_M_GUARD);
-    add_fact(self, m && wk_file_id_same_inode(&self->managed.file, &record->seal.file),
-             WK_FACT_M_OURS);
+    add_fact(self, managed_is_ours(self), WK_FACT_M_OURS);
     add_fact(self, self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self),
              WK_FACT_FINAL_OUR_OP);
     add_fact(self, h, WK_FACT_H_PRESENT);

@@ -27,7 +27,8 @@ on_retry(gpointer data)
 void
 wk_engine_retry_now(WkEngine *self, WkTask *task)
 {
-    if (task->retry_timer == NULL)
+    /* one that is finishing waits for the ledger, not for libvirt */
+    if (task->retry_timer == NULL || task->finishing)
         return;
     wk_task_disarm(&task->retry_timer);
     wk_engine_ready(self, task);

@@ -83,14 +83,12 @@ read_header(WkImageFollower *self, guint64 size_bytes, GError **error)
 }
 
 /* Starts write-back of what was just hashed, so that the fsync before sealing has little left to
- * do, and gives back the pages of the stride before. */
+ * do. The pages stay, as they do after libvirt's own save: clean, and first to go when memory is
+ * short; without them the guest's next resume would read from the disk what is in memory now. */
 static void
-be_kind_to_the_cache(WkImageFollower *self, guint64 from, guint64 to)
+start_write_back(WkImageFollower *self, guint64 from, guint64 to)
 {
-    const guint64 before = from > STRIDE_BYTES ? from - STRIDE_BYTES : 0;
-
     (void)sync_file_range(self->fd, (off64_t)from, (off64_t)(to - from), SYNC_FILE_RANGE_WRITE);
-    (void)posix_fadvise(self->fd, (off_t)before, (off_t)(from - before), POSIX_FADV_DONTNEED);
 }
 
 static gboolean
@@ -129,7 +127,7 @@ hash_stable(WkImageFollower *self, guint64 size_bytes, GError **error)
 
         if (!hash_to(self, self->done, next, error))
             return FALSE;
-        be_kind_to_the_cache(self, self->done, next);
+        start_write_back(self, self->done, next);
         self->done = next;
     }
     return TRUE;

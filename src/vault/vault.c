@@ -137,6 +137,31 @@ read_id(int folder_fd, char **id, GError **error)
     return TRUE;
 }
 
+static void
+close_dir(DIR **dir)
+{
+    if (*dir != NULL)
+        (void)closedir(*dir);
+}
+
+/* An agent that died between emptying a guest's folder and removing it left it. No guest is at work
+ * yet, and a folder that holds something stays. */
+static void
+drop_empty_folders(WkVault *self)
+{
+    __attribute__((cleanup(close_dir))) DIR *entries = NULL;
+    struct dirent *entry;
+    int fd = openat(self->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    entries = fd >= 0 ? fdopendir(fd) : NULL;
+    if (entries == NULL)
+        wk_files_auto_close(&fd);
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        if (g_uuid_string_is_valid(entry->d_name))
+            (void)unlinkat(self->fd, entry->d_name, AT_REMOVEDIR);
+    }
+}
+
 WkVault *
 wk_vault_open(const char *dir, gboolean any_fs, GError **error)
 {
@@ -155,6 +180,7 @@ wk_vault_open(const char *dir, gboolean any_fs, GError **error)
     self = g_atomic_rc_box_new0(WkVault);
     self->dir = g_steal_pointer(&trimmed);
     self->fd = g_steal_fd(&fd);
+    drop_empty_folders(self);
     self->device = device;
     self->id = g_steal_pointer(&id);
     return self;
@@ -300,13 +326,6 @@ holds_image(WkVault *self, const char *uuid)
     struct stat st;
 
     return g_uuid_string_is_valid(uuid) && fstatat(self->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-static void
-close_dir(DIR **dir)
-{
-    if (*dir != NULL)
-        (void)closedir(*dir);
 }
 
 static int

@@ -64,7 +64,7 @@ read_config(virDomainPtr domain, WkLook *look, GError **error)
 }
 
 static gboolean
-look_once(virDomainPtr domain, WkLook *look, GError **error)
+look_once(virDomainPtr domain, gboolean brief, WkLook *look, GError **error)
 {
     int state, reason;
 
@@ -72,42 +72,43 @@ look_once(virDomainPtr domain, WkLook *look, GError **error)
         return FALSE;
     if (state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_CRASHED
         && (!read_job(domain, state, reason, &look->job, error)
-            || !read_op(domain, &look->op, error)))
+            || (!brief && !read_op(domain, &look->op, error))))
         return FALSE;
     look->power = wk_power_of(state, reason, look->job);
-    return read_config(domain, look, error);
+    return brief || read_config(domain, look, error);
 }
 
 /* A guest that ends between two of the questions makes the later ones invalid: once more, then. */
 static gboolean
-look_at(virDomainPtr domain, WkLook *look, GError **error)
+look_at(virDomainPtr domain, gboolean brief, WkLook *look, GError **error)
 {
     g_autoptr(GError) first = NULL;
 
-    if (look_once(domain, look, &first))
+    if (look_once(domain, brief, look, &first))
         return TRUE;
     wk_look_clear(look);
     if (g_error_matches(first, WK_ERROR, WK_ERROR_CONFLICT))
-        return look_once(domain, look, error);
+        return look_once(domain, brief, look, error);
     g_propagate_error(error, g_steal_pointer(&first));
     return FALSE;
 }
 
 static gboolean
-find_and_look(WkConnection *connection, const char *uuid, WkLook *look, GError **error)
+find_and_look(WkConnection *connection, const char *uuid, gboolean brief, WkLook *look,
+              GError **error)
 {
     g_autoptr(virDomain) domain = wk_virt_find(connection, uuid, error);
 
-    return domain != NULL && look_at(domain, look, error);
+    return domain != NULL && look_at(domain, brief, look, error);
 }
 
-gboolean
-wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look, GError **error)
+static gboolean
+take_look(WkConnection *connection, const char *uuid, gboolean brief, WkLook *look, GError **error)
 {
     g_auto(WkLook) seen = { 0 };
     g_autoptr(GError) failed = NULL;
 
-    if (!find_and_look(connection, uuid, &seen, &failed)) {
+    if (!find_and_look(connection, uuid, brief, &seen, &failed)) {
         if (!g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&failed));
             return FALSE;
@@ -116,6 +117,18 @@ wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look, GError 
     }
     wk_look_copy(&seen, look);
     return TRUE;
+}
+
+gboolean
+wk_domain_look(WkConnection *connection, const char *uuid, WkLook *seen, GError **error)
+{
+    return take_look(connection, uuid, FALSE, seen, error);
+}
+
+gboolean
+wk_domain_look_brief(WkConnection *connection, const char *uuid, WkLook *seen, GError **error)
+{
+    return take_look(connection, uuid, TRUE, seen, error);
 }
 
 static WkFacts *
@@ -182,7 +195,7 @@ add_entry(GPtrArray *entries, virDomainPtr domain, GError **error)
     WkDomainEntry *entry = g_new0(WkDomainEntry, 1);
 
     entry->facts = read_facts(domain, &failed);
-    if (entry->facts != NULL && look_at(domain, &entry->look, &failed)) {
+    if (entry->facts != NULL && look_at(domain, FALSE, &entry->look, &failed)) {
         g_ptr_array_add(entries, entry);
         return TRUE;
     }

@@ -22,6 +22,11 @@ G_BEGIN_DECLS
  * WK_POWER_ABSENT. @look must be initialised (zeroes are fine). */
 gboolean wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
 
+/* The same in half the round trips: only @look's power and job; the rest is as if there was none.
+ * For what must be quick, and for guests of which nothing is saved. */
+gboolean
+wk_domain_look_brief(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
+
 /* Returns: (transfer full): facts from the live XML (inactive XML when it is off). */
 WkFacts *wk_domain_read_facts(WkConnection *connection, const char *uuid, GError **error);
 

@@ -7,7 +7,7 @@
 #define GUEST      "bench-disk"
 #define MEMORY_MIB 1024
 #define FILL_MIB   700
-#define PAIRS      12
+#define PAIRS      10
 
 #define PARALLEL_GUESTS     4
 #define PARALLEL_MEMORY_MIB 320
@@ -57,12 +57,15 @@ take(Figures *self, Side side, double seconds)
     return TRUE;
 }
 
-static void
-take_span(Figures *self)
+static gboolean
+take_span(Figures *self, GError **error)
 {
-    const BenchSpan span = bench_operations_seen();
+    BenchSpan span;
 
+    if (!bench_operations_wait(&span, error))
+        return FALSE;
     bench_samples_add(self->inside, (double)(span.last_us - span.first_us) / G_USEC_PER_SEC);
+    return TRUE;
 }
 
 static void
@@ -110,30 +113,24 @@ static gboolean
 save(Figures *figures, Side side, GError **error)
 {
     const char *const words[] = { "suspend", GUEST, "--to", "disk", NULL };
-    gboolean ok;
 
     bench_settle();
     if (side == SIDE_PLAIN)
         return take(figures, side, virsh("managedsave", GUEST, error));
     bench_operations_arm();
-    ok = take(figures, side, bench_ctl(words, error));
-    take_span(figures);
-    return ok;
+    return take(figures, side, bench_ctl(words, error)) && take_span(figures, error);
 }
 
 static gboolean
 restore(Figures *figures, Side side, GError **error)
 {
     const char *const words[] = { "resume", GUEST, NULL };
-    gboolean ok;
 
     bench_settle();
     if (side == SIDE_PLAIN)
         return take(figures, side, virsh("start", GUEST, error));
     bench_operations_arm();
-    ok = take(figures, side, bench_ctl(words, error));
-    take_span(figures);
-    return ok;
+    return take(figures, side, bench_ctl(words, error)) && take_span(figures, error);
 }
 
 static gboolean

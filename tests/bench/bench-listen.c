@@ -8,6 +8,7 @@
 #define CONNECT_MS  5000
 #define OPERATION   "\"type\":\"operation\""
 #define SYNCED_LINE "\"type\":\"synced\""
+#define FINISHED    "\"finishedAt\""
 
 static struct {
     GMutex lock;
@@ -124,7 +125,8 @@ take_line(const char *line, gint64 now)
     if (operations.synced && strstr(line, OPERATION) != NULL) {
         if (operations.span.first_us == 0)
             operations.span.first_us = now;
-        operations.span.last_us = now;
+        if (strstr(line, FINISHED) != NULL)
+            operations.span.last_us = now;
     }
     g_mutex_unlock(&operations.lock);
 }
@@ -202,15 +204,21 @@ bench_operations_arm(void)
     g_mutex_unlock(&operations.lock);
 }
 
-BenchSpan
-bench_operations_seen(void)
+static gboolean
+is_finished(gpointer data)
 {
-    BenchSpan span;
+    BenchSpan *span = data;
 
     g_mutex_lock(&operations.lock);
-    span = operations.span;
+    *span = operations.span;
     g_mutex_unlock(&operations.lock);
-    return span;
+    return span->last_us != 0;
+}
+
+gboolean
+bench_operations_wait(BenchSpan *span, GError **error)
+{
+    return lab_wait("the operation's last word", CONNECT_MS, is_finished, span, error);
 }
 
 void

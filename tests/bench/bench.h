@@ -77,7 +77,7 @@ void bench_events_arm(void); /* forgets what was seen */
 gboolean bench_events_wait(gint64 *at_us, GError **error);
 void bench_events_stop(void);
 
-/* The agent's stream of operations: when the first and the last word of any came. */
+/* The agent's stream of operations: when the first word of one came, and the last of one. */
 typedef struct {
     gint64 first_us; /* monotonic; 0: none */
     gint64 last_us;
@@ -85,7 +85,7 @@ typedef struct {
 
 gboolean bench_operations_start(GError **error);
 void bench_operations_arm(void);
-BenchSpan bench_operations_seen(void);
+gboolean bench_operations_wait(BenchSpan *span, GError **error);
 void bench_operations_stop(void);
 
 /* --- phases --- */
@@ -102,7 +102,8 @@ double bench_ctl(const char *const *words, GError **error); /* wukongctl */
 /* Waits until the machine is calm, or has not been for a while. */
 void bench_calm(void);
 
-/* The same, with everything on the disk that was written: no run pays for the one before it. */
+/* The same, with everything on the disk that was written, and memory at hand: no run pays for what
+ * was before it. */
 void bench_settle(void);
 
 G_END_DECLS

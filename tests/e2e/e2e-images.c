@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images and the ledger, as they lie on the disk. */
+/* Behind the scenes: the ledger's rows, and the files in the vault and in libvirt's save folder. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
