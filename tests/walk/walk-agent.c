@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DEATH_MS 2000 /* for an agent whose connection broke */
+#define DEATH_MS  2000 /* for an agent whose connection broke */
 #define AGENT     "wukongd"
 #define LOOKS     3
 #define AGENT_LOG LAB_LOG_DIR "/" AGENT ".log"
