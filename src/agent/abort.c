@@ -53,7 +53,8 @@ kill_unfinished(WkJob *job, GError **error)
            && wk_job_sync_save_folder(job, WK_STEP_ABORT_SYNC_SAVE_FOLDER, error);
 }
 
-/* Step c. Synced also when it is unlinked already: whoever did that may have died before its sync. */
+/* Step c. Synced also when it is unlinked already: whoever did that may have died before its sync.
+ */
 static gboolean
 drop_hold(WkJob *job, WkStep unlink_step, WkStep sync_step, GError **error)
 {

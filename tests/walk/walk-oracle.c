@@ -221,7 +221,7 @@ files_of_hold(Walk *walk, const Sight *sight, GError **error)
     if (sight->end == WALK_HELD_RUNNING)
         return folder_is(LAB_SAVE_DIR, nothing, error);
     return folder_is(LAB_SAVE_DIR, guard, error)
-           && magic_is(WALK_SAVE_FILE, "WukongGuardImage", error);
+           && (magic_is(WALK_SAVE_FILE, "WukongGuardImage", error) || walk->scenario->foreign_save);
 }
 
 static gboolean
@@ -402,7 +402,8 @@ let_go(Walk *walk, GError **error)
     if (sight.end != WALK_OFF)
         return complain(error, "a held guest can't be let go", sight.ledger) ? WALK_GOOD
                                                                              : WALK_BROKEN;
-    return files_are_right(walk, &sight, error) && autostart_is_right(&sight, error)
+    return files_are_right(walk, &sight, error)
+                   && (walk->scenario->any_autostart || autostart_is_right(&sight, error))
                ? WALK_GOOD
                : WALK_LEFTOVER;
 }
@@ -426,6 +427,17 @@ revive_from_disk(Walk *walk, GError **error)
     return check_life(walk, walk->scenario->ram_may_go, error);
 }
 
+/* Saved while it was paused, it comes back paused. */
+static WalkVerdict
+revive_foreign(Walk *walk, GError **error)
+{
+    if (!walk_virsh_start(0, error))
+        return WALK_LOST;
+    if (lab_domain_state(WALK_GUEST, NULL, NULL) == VIR_DOMAIN_PAUSED && !walk_virsh_resume(error))
+        return WALK_BROKEN;
+    return check_life(walk, walk->scenario->ram_may_go, error);
+}
+
 static WalkVerdict
 bring_to_life(Walk *walk, const Sight *sight, GError **error)
 {
@@ -439,7 +451,7 @@ bring_to_life(Walk *walk, const Sight *sight, GError **error)
     case WALK_DISK:
         return revive_from_disk(walk, error);
     case WALK_FOREIGN:
-        return walk_virsh_start(0, error) ? check_life(walk, FALSE, error) : WALK_LOST;
+        return revive_foreign(walk, error);
     case WALK_HELD:
     case WALK_HELD_RUNNING:
         if (may_go)
@@ -464,10 +476,13 @@ inspect(Walk *walk, Sight *sight, GError **error)
     if (!wait_for_rest(walk, sight, error) || !walk_ledger_check(error))
         return WALK_BROKEN;
     walk->ended = sight->end;
-    if (!wait_for_tidiness(walk, sight, error) || !autostart_is_right(sight, error))
+    if (!wait_for_tidiness(walk, sight, error)
+        || (!walk->scenario->any_autostart && !autostart_is_right(sight, error)))
         return WALK_LEFTOVER;
-    return ctl_agrees(sight, error) && outcome_is_true(walk, sight, error) ? WALK_GOOD
-                                                                           : WALK_SILENT;
+    return ctl_agrees(sight, error)
+                   && (walk->scenario->any_outcome || outcome_is_true(walk, sight, error))
+               ? WALK_GOOD
+               : WALK_SILENT;
 }
 
 static WalkVerdict

@@ -66,6 +66,10 @@ struct _WalkScenario {
     guint ends;              /* WalkEnd, without a fault */
     guint fault_ends;        /* with one */
     gboolean ram_may_go;     /* the scenario itself gives up the guest's memory */
+    /* what outsiders do besides */
+    gboolean any_autostart;
+    gboolean any_outcome;
+    gboolean foreign_save; /* there may be an image of somebody else */
 };
 
 const WalkScenario *walk_scenarios(gsize *n);
