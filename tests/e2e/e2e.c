@@ -445,7 +445,7 @@ e2e_virsh(const char *verb, ...)
 void
 e2e_virsh_do(const char *verb, const char *name)
 {
-    g_autofree char *said = e2e_virsh(verb, name, NULL);
+    g_free(e2e_virsh(verb, name, NULL));
 }
 
 void
