@@ -122,8 +122,13 @@ wk_save_drop_hold(WkJob *job, GError **error)
 static gboolean
 hold_unknown(WkJob *job, GError **error)
 {
-    WkRecord *next = wk_record_copy(job->record);
+    g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
+    WkRecord *next;
 
+    /* a look at a guest without a row is brief: no autostart in it */
+    if (connection == NULL || !wk_domain_look(connection, job->uuid, &job->look, error))
+        return FALSE;
+    next = wk_record_copy(job->record);
     wk_record_reset(next);
     next->state = WK_LEDGER_QUARANTINED;
     next->op = job->hold.xml != NULL ? wk_domain_xml_get_op(job->hold.xml) : NULL;
@@ -132,6 +137,7 @@ hold_unknown(WkJob *job, GError **error)
     next->seal.file = job->hold.file;
     g_strlcpy(next->seal.header_digest, job->hold.header_digest, sizeof next->seal.header_digest);
     next->saved_at_us = job->hold.file.mtime_ns / 1000;
+    next->autostart = job->look.autostart; /* off while it is held, given back by discard */
     wk_record_explain(next, "LedgerLost",
                       "a saved image lies in the vault that the ledger does not know: whether it "
                       "may still be restored can't be told; discard drops it");

@@ -79,6 +79,16 @@ place_guard(WkJob *job, GError **error)
            && wk_run_step(job->run, WK_STEP_GUARD_RENAME, error) && wk_guard_rename(path, error);
 }
 
+/* A restore that came to grief at its very end has given it back already; a held guest has none, so
+ * that no boot depends on the guard alone (I4). */
+static gboolean
+take_autostart_back(WkJob *job, GError **error)
+{
+    return !job->record->autostart || !job->look.autostart
+           || wk_job_set_autostart(job, FALSE, WK_STEP_GUARD_AUTOSTART_OFF,
+                                   WK_STEP_GUARD_SYNC_AUTOSTART, error);
+}
+
 gboolean
 wk_quarantine_guard(WkJob *job, GError **error)
 {
@@ -86,7 +96,7 @@ wk_quarantine_guard(WkJob *job, GError **error)
     const gboolean m_ours = (job->seen.facts & WK_FACT_M_OURS) != 0;
     const gboolean m_there = (job->seen.facts & WK_FACT_M_PRESENT) != 0;
 
-    if (!rescue_hold(job, error))
+    if (!rescue_hold(job, error) || !take_autostart_back(job, error))
         return FALSE;
     if (off && (!m_there || m_ours) && !place_guard(job, error))
         return FALSE;

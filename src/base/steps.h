@@ -78,6 +78,8 @@ G_BEGIN_DECLS
     X(SPENT_COMMIT_NONE, "spent.commit-none", "recording that nothing is saved")                   \
     X(QUARANTINE_COMMIT, "quarantine.commit", "recording that the image is held")                  \
     X(QUARANTINE_DESTROY, "quarantine.destroy", "ending a guest loaded from a held image")         \
+    X(GUARD_AUTOSTART_OFF, "guard.autostart-off", "turning autostart off")                         \
+    X(GUARD_SYNC_AUTOSTART, "guard.sync-autostart", "syncing the autostart folder")                \
     X(GUARD_WRITE, "guard.write", "writing the guard file")                                        \
     X(GUARD_SYNC, "guard.sync", "syncing the guard file")                                          \
     X(GUARD_RENAME, "guard.rename", "putting the guard file in place")                             \

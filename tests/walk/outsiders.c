@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Outsiders: at each step of save, restore and discard somebody does something to the guest with
- * virsh, while the agent is held just before the step; then the agent goes on, or is dead and comes
- * back. Without WK_WALK_FULL each step meets two of them, in turn.
+ * virsh, or libvirtd or QEMU dies, while the agent is held just before the step; then the agent
+ * goes on, or is dead and comes back. Without WK_WALK_FULL each step meets two of them, in turn.
  */
 #include "walk.h"
 
@@ -16,9 +16,10 @@
 typedef struct {
     const char *name;
     int (*act)(virDomainPtr domain);
-    gboolean ram_may_go; /* that is what he wants */
-    gboolean saves;      /* his image is his, and not ours to judge */
-    gboolean autostart;  /* changes what the oracle compares */
+    gboolean (*strike)(GError **error); /* no call of virsh, but a death */
+    gboolean ram_may_go;                /* that is what he wants */
+    gboolean saves;                     /* his image is his, and not ours to judge */
+    gboolean autostart;                 /* changes what the oracle compares */
 } Outsider;
 
 static Walk walk;
@@ -52,6 +53,16 @@ set_autostart(virDomainPtr domain)
     return virDomainSetAutostart(domain, 1);
 }
 
+static gboolean
+kill_qemu(GError **error)
+{
+    const char *const argv[] = { "pkill", "-KILL", "-x", "qemu-system-x86", NULL };
+    g_auto(LabOutput) output = { 0 };
+
+    /* only this node's: lab-run has processes of its own */
+    return lab_run_capture(argv, NULL, LAB_WAIT_MS, &output, error);
+}
+
 static const Outsider outsiders[] = {
     { .name = "start", .act = virDomainCreate },
     { .name = "resume", .act = virDomainResume },
@@ -61,14 +72,19 @@ static const Outsider outsiders[] = {
     { .name = "managedsave", .act = save, .saves = TRUE },
     { .name = "managedsave-remove", .act = save_remove, .ram_may_go = TRUE },
     { .name = "autostart", .act = set_autostart, .autostart = TRUE },
+    { .name = "(libvirtd dies)", .strike = lab_libvirtd_restart },
+    { .name = "(QEMU dies)", .strike = kill_qemu, .ram_may_go = TRUE },
 };
 
 /* What he can't do in that moment, virsh tells him. */
 static gboolean
 act(const Outsider *outsider, GError **error)
 {
-    g_autoptr(virDomain) domain = lab_domain(WALK_GUEST, error);
+    g_autoptr(virDomain) domain = NULL;
 
+    if (outsider->strike != NULL)
+        return outsider->strike(error);
+    domain = lab_domain(WALK_GUEST, error);
     if (domain == NULL)
         return FALSE;
     (void)outsider->act(domain);

@@ -21,7 +21,7 @@ static const struct {
     { "operation.*", "ledger", "" },
     { "*.commit*", "ledger", "" },
     { "*.autostart-*", "virDomainSetAutostart", "" },
-    { "save.sync-autostart*", "fsync:autostart", "" },
+    { "*.sync-autostart*", "fsync:autostart", "" },
     { "save.set-op", "virDomainSetMetadata", "" },
     { "save.pause", "virDomainSuspend", "" },
     { "pause.domain", "virDomainSuspend", "" },

@@ -254,7 +254,7 @@ files_are_right(Walk *walk, const Sight *sight, GError **error)
 
 typedef struct {
     Walk *walk;
-    const Sight *sight;
+    Sight *sight;
     GError *error; /* of the last look */
 } Tidy;
 
@@ -264,12 +264,14 @@ is_tidy(gpointer data)
     Tidy *tidy = data;
 
     g_clear_error(&tidy->error);
-    return files_are_right(tidy->walk, tidy->sight, &tidy->error);
+    sight_clear(tidy->sight);
+    return wait_for_rest(tidy->walk, tidy->sight, &tidy->error)
+           && files_are_right(tidy->walk, tidy->sight, &tidy->error);
 }
 
 /* What went wrong once is tried again after a second, then after two. */
 static gboolean
-wait_for_tidiness(Walk *walk, const Sight *sight, GError **error)
+wait_for_tidiness(Walk *walk, Sight *sight, GError **error)
 {
     Tidy tidy = { walk, sight, NULL };
 
@@ -288,8 +290,6 @@ autostart_is_right(const Sight *sight, GError **error)
 
     if (domain == NULL)
         return FALSE;
-    if (said(sight, "reason", "LedgerLost"))
-        return TRUE; /* nobody knows what it was; the guard holds the guest */
     if (virDomainGetAutostart(domain, &on) == 0 && on == expected)
         return TRUE;
     g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "autostart is %d, not %d", on, expected);
@@ -475,9 +475,10 @@ inspect(Walk *walk, Sight *sight, GError **error)
 {
     if (!wait_for_rest(walk, sight, error) || !walk_ledger_check(error))
         return WALK_BROKEN;
+    if (!wait_for_tidiness(walk, sight, error))
+        return WALK_LEFTOVER;
     walk->ended = sight->end;
-    if (!wait_for_tidiness(walk, sight, error)
-        || (!walk->scenario->any_autostart && !autostart_is_right(sight, error)))
+    if (!walk->scenario->any_autostart && !autostart_is_right(sight, error))
         return WALK_LEFTOVER;
     return ctl_agrees(sight, error)
                    && (walk->scenario->any_outcome || outcome_is_true(walk, sight, error))

@@ -196,6 +196,19 @@ die_after_resume(Walk *walk, GError **error)
     return save(walk, error) && walk_die_at(walk, "spent.commit-none", "resume", NULL, error);
 }
 
+/* A guest that its user had paused is restored, and stays paused; autostart is given back. */
+static gboolean
+die_after_autostart(Walk *walk, GError **error)
+{
+    return pause_by_user(walk, error) && die_after_resume(walk, error);
+}
+
+static gboolean
+destroy(Walk *walk G_GNUC_UNUSED, GError **error)
+{
+    return lab_guest_destroy(WALK_GUEST, error);
+}
+
 /* ---- quarantine ---- */
 
 static gboolean
@@ -407,6 +420,13 @@ static const WalkScenario scenarios[] = {
       .prepare = die_before_resume,
       .offline = reboot,
       .only = ONLY("quarantine.", "guard."),
+      .ends = WALK_HELD,
+      .fault_ends = WALK_HELD,
+      .ram_may_go = TRUE },
+    { .name = "ended-before-it-ran",
+      .prepare = die_after_autostart,
+      .offline = destroy,
+      .only = ONLY("guard.autostart-off", "guard.sync-autostart"),
       .ends = WALK_HELD,
       .fault_ends = WALK_HELD,
       .ram_may_go = TRUE },
