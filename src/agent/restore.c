@@ -75,16 +75,34 @@ load_and_hash(WkJob *job, WkConnection *connection, GError **error)
     return started;
 }
 
+static const char damaged[] = "the saved image is damaged: its content is not what was written";
+
+/* QEMU refuses some damage by itself. The image is not "restorable" then, whatever was said of the
+ * start (I3). */
+static gboolean
+is_known_damaged(WkJob *job)
+{
+    return wk_file_id_equal(&job->body_digest_of, &job->hold.file)
+           && !g_str_equal(job->body_digest, job->record->seal.body_digest);
+}
+
 gboolean
 wk_restore_start(WkJob *job, GError **error)
 {
     g_autoptr(WkConnection) connection = NULL;
+    g_autoptr(GError) failure = NULL;
 
     if (!wk_run_check(job->run, error) || !commit_boot(job, error))
         return FALSE;
     connection = wk_source_borrow(job->source, WK_LANE_LONG, error);
-    return connection != NULL && wk_run_step(job->run, WK_STEP_RESTORE_START_PAUSED, error)
-           && load_and_hash(job, connection, error);
+    if (connection == NULL || !wk_run_step(job->run, WK_STEP_RESTORE_START_PAUSED, error))
+        return FALSE;
+    if (load_and_hash(job, connection, &failure))
+        return TRUE;
+    if (is_known_damaged(job))
+        return wk_quarantine_commit(job, "ImageCorrupt", damaged, error);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
 }
 
 static gboolean
@@ -136,10 +154,7 @@ wk_restore_verify(WkJob *job, GError **error)
     if (!body_is_good(job, &good, error))
         return FALSE;
     if (!good)
-        return destroy_and_quarantine(job, "ImageCorrupt",
-                                      "the saved image is damaged: its content is not what was "
-                                      "written",
-                                      error);
+        return destroy_and_quarantine(job, "ImageCorrupt", damaged, error);
     if ((job->seen.facts & WK_FACT_W_SAME) == 0) {
         changed = g_strdup_printf("the guest's disk was changed after the save (%s), so the saved "
                                   "memory does not fit it any more",

@@ -207,14 +207,17 @@ one_inode(const char *a, const char *b, GError **error)
            || complain(error, "is not the image in the vault", a);
 }
 
-/* An interrupted resume has used its image up; all other holds keep theirs. */
+/* An interrupted resume has used its image up, and a lost one was removed by somebody, perhaps
+ * under both names; all other holds keep theirs. */
 static gboolean
 files_of_hold(Walk *walk, const Sight *sight, GError **error)
 {
     static const char *const guard[] = { WALK_GUEST ".save", NULL };
     static const char *const nothing[] = { NULL };
     const char *const folders[] = { walk->uuid, NULL };
-    const gboolean used_up = said(sight, "reason", "ResumeInterrupted");
+    const gboolean used_up =
+        said(sight, "reason", "ResumeInterrupted")
+        || (said(sight, "reason", "ImageLost") && access(walk->hold, F_OK) != 0);
 
     if (!folder_is(WALK_VAULT, used_up ? nothing : folders, error))
         return FALSE;
