@@ -15,22 +15,23 @@
 #include <unistd.h>
 
 #define FOLDER LAB_DIR "/brake"
-#define HELD   FOLDER "/held"
 #define REAL   FOLDER "/iohelper"
-#define SCRIPT FOLDER "/script"
-#define ON     FOLDER "/on"
 
-/* libvirt_iohelper FILE FD: from stdin to FD, which may be 1. */
+/* libvirt_iohelper FILE FD: from stdin to FD, which may be 1. The folder is this brake's own: "on"
+ * lies in it while it holds, and a file named by the pid of each that it holds. */
 static const char script[] =
     "#!/bin/bash\n"
-    ": >" HELD "/$$\n"
+    "cd '%s' || exit 1\n"
+    ": >$$\n"
     "exec 8>&\"$2\"\n"
-    "while [ -e " ON " ]; do\n"
+    "while [ -e on ]; do\n"
     "    copied=$(LC_ALL=C dd bs=16384 count=1 iflag=fullblock 2>&1 1>&8)\n"
     "    [[ $copied == 1+0* ]] || break\n"
     "    sleep 0.05\n"
     "done\n"
     "exec " REAL " \"$@\"\n";
+
+static char *folder; /* NULL: no brake */
 
 static const char *const places[] = { "/usr/lib/libvirt/libvirt_iohelper",
                                       "/usr/libexec/libvirt_iohelper" };
@@ -49,17 +50,26 @@ find_helper(void)
 void
 e2e_brake_on(void)
 {
+    static guint last;
     const char *helper = find_helper();
     g_autoptr(GFile) source = g_file_new_for_path(helper);
     g_autoptr(GFile) real = g_file_new_for_path(REAL);
+    g_autofree char *path = NULL;
+    g_autofree char *on = NULL;
+    g_autofree char *text = NULL;
 
-    assert_int_equal(g_mkdir_with_parents(HELD, 0700), 0);
+    assert_null(folder);
+    folder = g_strdup_printf(FOLDER "/%u", ++last);
+    path = g_build_filename(folder, "script", NULL);
+    on = g_build_filename(folder, "on", NULL);
+    text = g_strdup_printf(script, folder);
+    assert_int_equal(g_mkdir_with_parents(folder, 0700), 0);
     lab_ok(g_file_copy(source, real, G_FILE_COPY_OVERWRITE, NULL, NULL, NULL, &error));
-    lab_ok(g_file_set_contents(SCRIPT, script, -1, &error));
-    lab_ok(g_file_set_contents(ON, "", 0, &error));
-    assert_int_equal(chmod(SCRIPT, 0755), 0);
+    lab_ok(g_file_set_contents(path, text, -1, &error));
+    lab_ok(g_file_set_contents(on, "", 0, &error));
+    assert_int_equal(chmod(path, 0755), 0);
     assert_int_equal(chmod(REAL, 0755), 0);
-    assert_int_equal(mount(SCRIPT, helper, NULL, MS_BIND, NULL), 0);
+    assert_int_equal(mount(path, helper, NULL, MS_BIND, NULL), 0);
 }
 
 /* Still the script: neither at its end nor the helper. */
@@ -72,22 +82,22 @@ is_held(const char *pid)
     return program != NULL && !g_str_equal(program, REAL);
 }
 
-static guint
-count_held(void)
+guint
+e2e_brake_count(void)
 {
-    g_autoptr(GDir) folder = g_dir_open(HELD, 0, NULL);
+    g_autoptr(GDir) held = g_dir_open(folder, 0, NULL);
     guint n = 0;
     const char *name;
 
-    while (folder != NULL && (name = g_dir_read_name(folder)) != NULL)
-        n += is_held(name) ? 1 : 0;
+    while (held != NULL && (name = g_dir_read_name(held)) != NULL)
+        n += g_ascii_isdigit(*name) && is_held(name) ? 1 : 0;
     return n;
 }
 
 static gboolean
 are_held(gpointer n)
 {
-    return count_held() >= GPOINTER_TO_UINT(n);
+    return e2e_brake_count() >= GPOINTER_TO_UINT(n);
 }
 
 void
@@ -96,23 +106,17 @@ e2e_brake_wait(guint n)
     lab_ok(lab_wait("libvirt to be in a save", LAB_WAIT_MS, are_held, GUINT_TO_POINTER(n), &error));
 }
 
-guint
-e2e_brake_count(void)
-{
-    return count_held();
-}
-
-static gboolean
-none_is_held(gpointer data G_GNUC_UNUSED)
-{
-    return count_held() == 0;
-}
-
+/* One whose QEMU writes nothing goes on as soon as it does; it is not waited for. */
 void
 e2e_brake_off(void)
 {
-    unlink(ON);
+    g_autofree char *on = NULL;
+
+    if (folder == NULL)
+        return;
+    on = g_build_filename(folder, "on", NULL);
+    unlink(on);
     for (gsize i = 0; i < G_N_ELEMENTS(places); i++)
         umount2(places[i], MNT_DETACH);
-    lab_ok(lab_wait("held saves to go on", LAB_WAIT_MS, none_is_held, NULL, &error));
+    g_clear_pointer(&folder, g_free);
 }

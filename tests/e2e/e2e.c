@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -151,8 +150,8 @@ e2e_http(const char *method, const char *path, const char *body, int status)
     const int got = lab_http(method, path, body, &answer, &failed);
 
     if (got != status)
-        fail_msg("%s %s: %d instead of %d: %s", method, path, got, status,
-                 failed != NULL ? failed->message : answer);
+        fail_msg("%s %s %.60s: %d instead of %d: %s", method, path, body != NULL ? body : "", got,
+                 status, failed != NULL ? failed->message : answer);
     return parse_object(answer);
 }
 
@@ -446,7 +445,7 @@ e2e_virsh(const char *verb, ...)
 void
 e2e_virsh_do(const char *verb, const char *name)
 {
-    g_autofree char *said = e2e_virsh(verb, name, NULL);
+    g_free(e2e_virsh(verb, name, NULL));
 }
 
 void

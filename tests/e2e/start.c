@@ -80,7 +80,6 @@ test_vault_away(void **state G_GNUC_UNUSED)
 {
     const LabAgentOptions no_wait = { .no_wait = TRUE };
     g_auto(LabOutput) output = { 0 };
-    g_autofree char *log = NULL;
     int status;
 
     lab_ok(lab_libvirtd_start(&error));

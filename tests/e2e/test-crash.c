@@ -406,7 +406,6 @@ test_node_crash_in_save(void **state G_GNUC_UNUSED)
 static void
 test_node_crash_after_spent(void **state G_GNUC_UNUSED)
 {
-    g_autofree char *managed = e2e_managed_path(GUEST);
     g_autofree char *id = NULL;
 
     e2e_agent_restart("spent.resume=stop");

@@ -336,7 +336,7 @@ check_room_for_two(const char *more)
     first = e2e_submit(four[0], "suspend", "{\"target\":\"disk\"}");
     second = e2e_submit(four[1], "suspend", "{\"target\":\"disk\"}");
     e2e_brake_wait(1);
-    e2e_ctl_says(6, "needs", "suspend", four[2], "--to", "disk", NULL);
+    e2e_ctl_says(6, "needs up to 209 MB in the vault", "suspend", four[2], "--to", "disk", NULL);
     e2e_check_guest(four[2], "state", "Running", "lastAction", "", "reason", "", NULL);
     lab_ok(lab_guest_is_ticking(four[2], LAB_WAIT_MS));
     e2e_brake_off();
