@@ -8,6 +8,7 @@
 #include "walk.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,13 +66,10 @@ set_autostart(virDomainPtr domain)
 }
 
 static gboolean
-kill_qemu(GError **error)
+kill_qemu(GError **error G_GNUC_UNUSED)
 {
-    const char *const argv[] = { "pkill", "-KILL", "-x", "qemu-system-x86", NULL };
-    g_auto(LabOutput) output = { 0 };
-
-    /* only this node's: lab-run has processes of its own */
-    return lab_run_capture(argv, NULL, LAB_WAIT_MS, &output, error);
+    walk_signal_qemu(SIGKILL);
+    return TRUE;
 }
 
 static const Outsider outsiders[] = {

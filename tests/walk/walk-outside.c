@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -117,6 +118,22 @@ walk_touch_disk(GError **error)
     g_autofree char *path = lab_guest_disk_path(WALK_GUEST);
 
     return utimensat(AT_FDCWD, path, NULL, 0) == 0 || set_errno(error, path);
+}
+
+/* Only this node's: lab-run has processes of its own. */
+void
+walk_signal_qemu(int signal)
+{
+    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *link = g_strdup_printf("/proc/%s/exe", name);
+        g_autofree char *target = g_ascii_isdigit(*name) ? g_file_read_link(link, NULL) : NULL;
+
+        if (target != NULL && strstr(target, "/qemu-system-") != NULL)
+            kill((pid_t)g_ascii_strtoll(name, NULL, 10), signal);
+    }
 }
 
 /* ---- the guest that each case begins with ---- */

@@ -12,9 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glib/gstdio.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -124,21 +122,6 @@ walk_power_sync(GError **error)
 
 /* ---- cutting ---- */
 
-static void
-signal_qemu(int signal)
-{
-    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
-    const char *name;
-
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *link = g_strdup_printf("/proc/%s/exe", name);
-        g_autofree char *target = g_ascii_isdigit(*name) ? g_file_read_link(link, NULL) : NULL;
-
-        if (target != NULL && strstr(target, "/qemu-system-") != NULL)
-            kill((pid_t)g_ascii_strtoll(name, NULL, 10), signal);
-    }
-}
-
 static gint64
 changed_at(const char *file)
 {
@@ -174,9 +157,9 @@ walk_power_cut(const char *copy, GError **error)
 
     if (libvirtd != 0)
         kill(libvirtd, SIGSTOP);
-    signal_qemu(SIGSTOP);
+    walk_signal_qemu(SIGSTOP);
     ok = copy_still(live, copy, error);
-    signal_qemu(SIGCONT);
+    walk_signal_qemu(SIGCONT);
     if (libvirtd != 0)
         kill(libvirtd, SIGCONT);
     return ok;

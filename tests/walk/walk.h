@@ -179,6 +179,7 @@ gboolean walk_flip_byte(const char *path, goffset offset, GError **error);
 gboolean walk_write_image(const char *path, const char *magic, GError **error);
 gboolean walk_link(const char *from, const char *to, GError **error);
 gboolean walk_touch_disk(GError **error);
+void walk_signal_qemu(int signal);
 
 /* A running guest with the nonce that is noted, and an agent without faults. */
 gboolean walk_base(Walk *walk, GError **error);
