@@ -150,7 +150,6 @@ run(const Options *options, WkConfig *config, GError **error)
         .state_dir =
             options->state_dir != NULL ? options->state_dir : WK_LOCALSTATEDIR "/lib/wukong",
         .control_path = options->control != NULL ? options->control : "/run/wukong/control.sock",
-        .version = PACKAGE_VERSION,
     };
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     g_autoptr(WkAgent) agent = wk_agent_new(&agent_options, config, error);
@@ -202,7 +201,7 @@ main(int argc, char **argv)
         return complain(error, EXIT_FAILURE);
     if (options.check_config)
         return EXIT_SUCCESS;
-    if (!wk_failpoint_init(g_getenv("WK_FAILPOINT"), &error)
+    if (!wk_failpoint_init(g_getenv("WK_FAILPOINT"), g_getenv("WK_RULE_OFF"), &error)
         || !run(&options, g_steal_pointer(&config), &error))
         return complain(error, EXIT_FAILURE);
     return EXIT_SUCCESS;

@@ -13,7 +13,6 @@ typedef struct _WkAgent WkAgent;
 typedef struct {
     const char *state_dir;    /* "/var/lib/wukong" */
     const char *control_path; /* "/run/wukong/control.sock" */
-    const char *version;
 } WkAgentOptions;
 
 /* Opens everything and starts connecting. @config is taken (transfer full), also on failure.

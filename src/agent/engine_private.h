@@ -52,8 +52,6 @@ void wk_engine_ready(WkEngine *self, WkTask *task);
 /* @task goes on in libvirt without a worker of ours, and keeps its place; or gives it back. */
 void wk_engine_keep_slot(WkEngine *self, WkTask *task, WkGuest *guest);
 void wk_engine_release_slot(WkEngine *self, WkTask *task);
-/* Starts what waits for a place, as far as there are places. */
-void wk_engine_pump(WkEngine *self);
 /* Starts the clock of an operation that is now its guest's. */
 void wk_engine_arm_deadline(WkTask *task);
 /* (transfer full): what a worker needs to work on @task. */

@@ -39,8 +39,8 @@ wk_guest_free(gpointer guest)
     g_free(self);
 }
 
-void
-wk_guest_rename(WkGuest *self, const char *name)
+static void
+rename_guest(WkGuest *self, const char *name)
 {
     g_autofree char *old = NULL;
     g_autofree char *old_record = NULL;
@@ -62,7 +62,7 @@ wk_guest_saw(WkGuest *self, const WkLook *look, WkFacts *facts)
         return;
     wk_facts_free(self->facts);
     self->facts = facts;
-    wk_guest_rename(self, facts->name);
+    rename_guest(self, facts->name);
 }
 
 gboolean

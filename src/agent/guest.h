@@ -34,8 +34,6 @@ typedef struct {
 WkGuest *wk_guest_new(WkSource *source, const char *uuid, const char *name, WkRecord *record);
 void wk_guest_free(gpointer guest);
 
-void wk_guest_rename(WkGuest *self, const char *name);
-
 /* Takes over what was seen: @look is copied, @facts (transfer full) may be NULL. */
 void wk_guest_saw(WkGuest *self, const WkLook *look, WkFacts *facts);
 

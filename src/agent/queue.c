@@ -54,6 +54,8 @@ wk_engine_release_slot(WkEngine *self, WkTask *task)
     task->slot = WK_SLOT_NONE;
 }
 
+static void pump(WkEngine *self);
+
 static void
 on_worked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
@@ -73,7 +75,7 @@ on_worked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     wk_task_disarm(&task->tick_timer);
     (void)wk_task_update_progress(task);
     wk_engine_tried(self, task, work->job, ok ? NULL : error);
-    wk_engine_pump(self);
+    pump(self);
 }
 
 static WkTarget
@@ -230,8 +232,9 @@ start(WkEngine *self, WkTask *task, WkGuest *guest)
     wk_source_push(guest->source, lane_of(self, task), g_steal_pointer(&async), run_work);
 }
 
-void
-wk_engine_pump(WkEngine *self)
+/* Starts what waits for a place, as far as there are places. */
+static void
+pump(WkEngine *self)
 {
     GList *next;
 
@@ -253,7 +256,7 @@ void
 wk_engine_ready(WkEngine *self, WkTask *task)
 {
     g_queue_push_tail(&self->waiting, wk_task_ref(task));
-    wk_engine_pump(self);
+    pump(self);
 }
 
 static gboolean

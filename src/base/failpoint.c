@@ -27,6 +27,7 @@ typedef struct {
 } Failpoint;
 
 static Failpoint failpoints[WK_STEP_COUNT];
+static char **rules; /* that are off; for the life of the process */
 
 static const struct {
     const char *name;
@@ -97,10 +98,12 @@ parse_one(const char *spec, GError **error)
 }
 
 gboolean
-wk_failpoint_init(const char *spec, GError **error)
+wk_failpoint_init(const char *spec, const char *rules_off, GError **error)
 {
     g_auto(GStrv) all = g_strsplit(spec != NULL ? spec : "", ",", -1);
 
+    g_strfreev(rules);
+    rules = g_strsplit(rules_off != NULL ? rules_off : "", ",", -1);
     for (gsize i = 0; all[i] != NULL; i++) {
         if (!parse_one(all[i], error))
             return FALSE;
@@ -140,27 +143,19 @@ wk_failpoint_pass(WkStep step, GError **error)
 gboolean
 wk_rule_holds(const char *name)
 {
-    g_auto(GStrv) off =
-        g_strsplit(g_getenv("WK_RULE_OFF") != NULL ? g_getenv("WK_RULE_OFF") : "", ",", -1);
-
-    return !g_strv_contains((const char *const *)off, name);
+    return rules == NULL || !g_strv_contains((const char *const *)rules, name);
 }
 
 #else
 
 gboolean
-wk_rule_holds(const char *name G_GNUC_UNUSED)
+wk_failpoint_init(const char *spec, const char *rules_off, GError **error)
 {
-    return TRUE;
-}
-
-gboolean
-wk_failpoint_init(const char *spec, GError **error)
-{
-    if (spec == NULL)
+    if (spec == NULL && rules_off == NULL)
         return TRUE;
     wk_error_set(error, WK_ERROR_INVALID, NULL,
-                 "WK_FAILPOINT is set, but this build has no failpoints (--enable-failpoints)");
+                 "WK_FAILPOINT or WK_RULE_OFF is set, but this build has no failpoints "
+                 "(--enable-failpoints)");
     return FALSE;
 }
 

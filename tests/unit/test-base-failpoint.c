@@ -26,7 +26,7 @@ pass_and_say(const char *spec, WkStep step, int passages)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!wk_failpoint_init(spec, NULL))
+    if (!wk_failpoint_init(spec, NULL, NULL))
         return SAID_WRONG;
     for (int i = 0; i < passages; i++) {
         if (!wk_failpoint_pass(step, &error))
@@ -108,10 +108,22 @@ test_wrong_specs(void **state G_GNUC_UNUSED)
     for (gsize i = 0; i < G_N_ELEMENTS(wrong); i++) {
         g_autoptr(GError) error = NULL;
 
-        if (wk_failpoint_init(wrong[i], &error))
+        if (wk_failpoint_init(wrong[i], NULL, &error))
             fail_msg("taken: %s", wrong[i]);
         unit_assert_error(&error, WK_ERROR_INVALID, "--list-failpoints");
     }
+}
+
+static void
+test_rules_off(void **state G_GNUC_UNUSED)
+{
+    assert_true(wk_failpoint_init(NULL, NULL, NULL));
+    assert_true(wk_rule_holds("disks"));
+    assert_true(wk_failpoint_init(NULL, "disks,guard-sync", NULL));
+    assert_false(wk_rule_holds("disks"));
+    assert_false(wk_rule_holds("guard-sync"));
+    assert_true(wk_rule_holds("spent-first"));
+    assert_true(wk_failpoint_init(NULL, NULL, NULL));
 }
 
 /* Last in main(): it leaves a failpoint behind. */
@@ -120,7 +132,7 @@ test_error_looks_like_the_systems(void **state G_GNUC_UNUSED)
 {
     g_autoptr(GError) error = NULL;
 
-    assert_true(wk_failpoint_init("save.link-hold=error:ENOSPC", &error));
+    assert_true(wk_failpoint_init("save.link-hold=error:ENOSPC", NULL, &error));
     assert_false(wk_failpoint_pass(WK_STEP_SAVE_LINK_HOLD, &error));
     assert_string_equal(wk_error_get_reason(error), "NoSpace");
     unit_assert_error(&error, WK_ERROR_FAILED, "(failpoint save.link-hold)");
@@ -130,7 +142,7 @@ test_error_looks_like_the_systems(void **state G_GNUC_UNUSED)
 int
 main(void)
 {
-    struct CMUnitTest tests[G_N_ELEMENTS(cases) + 2];
+    struct CMUnitTest tests[G_N_ELEMENTS(cases) + 3];
     gsize n = 0;
 
     for (; n < G_N_ELEMENTS(cases); n++)
@@ -138,21 +150,27 @@ main(void)
                                         .test_func = test_pass,
                                         .initial_state = GSIZE_TO_POINTER(n) };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_wrong_specs);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_rules_off);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_error_looks_like_the_systems);
     return cmocka_run_group_tests_name("base-failpoint", tests, NULL, NULL);
 }
 
 #else
 
-/* What ships refuses the variable, so that nobody believes a test that tested nothing. */
+/* What a broken rule would do is not in the program that ships: the compiler has to know. */
+G_STATIC_ASSERT(wk_rule_holds("spent-first"));
+
+/* What ships refuses the variables, so that nobody believes a test that tested nothing. */
 static void
 test_refused(void **state G_GNUC_UNUSED)
 {
     g_autoptr(GError) error = NULL;
 
-    assert_true(wk_failpoint_init(NULL, &error));
-    assert_false(wk_failpoint_init("save.link-hold=kill", &error));
+    assert_true(wk_failpoint_init(NULL, NULL, &error));
+    assert_false(wk_failpoint_init("save.link-hold=kill", NULL, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "--enable-failpoints");
+    assert_false(wk_failpoint_init(NULL, "disks", &error));
+    unit_assert_error(&error, WK_ERROR_INVALID, "WK_RULE_OFF");
     assert_true(wk_failpoint_pass(WK_STEP_SAVE_LINK_HOLD, &error));
 }
 
