@@ -2,7 +2,7 @@
 /*
  * wukongd: the node agent. main() reads options and configuration, starts the agent on the default
  * main loop, and ends it on SIGTERM or SIGINT. All state lives in the main thread; workers only
- * make blocking calls for it (agent/drive.h).
+ * make blocking calls for it (worker/drive.h).
  */
 #include "config.h"
 

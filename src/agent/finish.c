@@ -2,7 +2,7 @@
 #include "config.h"
 
 #include "agent/engine_private.h"
-#include "agent/memory.h"
+#include "worker/memory.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"

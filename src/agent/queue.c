@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/drive.h"
+#include "worker/drive.h"
 #include "agent/engine_private.h"
-#include "agent/memory.h"
+#include "worker/memory.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"

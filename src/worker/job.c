@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/job.h"
+#include "worker/job.h"
 
 #include "base/error.h"
 #include "base/failpoint.h"

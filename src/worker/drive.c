@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/drive.h"
+#include "worker/drive.h"
 
-#include "agent/memory.h"
-#include "agent/restore.h"
-#include "agent/save.h"
+#include "worker/memory.h"
+#include "worker/restore.h"
+#include "worker/save.h"
 #include "base/error.h"
 
 /* More turns than any road through the table has; one that goes round in circles ends here. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "agent/job.h"
+#include "worker/job.h"
 
 G_BEGIN_DECLS
 

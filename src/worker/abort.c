@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/save.h"
+#include "worker/save.h"
 
 #include "base/clock.h"
 #include "base/error.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/restore.h"
+#include "worker/restore.h"
 
 #include "base/error.h"
 #include "base/failpoint.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "agent/memory.h"
+#include "worker/memory.h"
 
 #include "base/error.h"
 
