@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <json-glib/json-glib.h>
+
+#include "model/intent.h"
+
+G_BEGIN_DECLS
+
+/*
+ * The Wukong resource (vm.novasphere.dev/v1alpha1) as far as the agent reads it. Made from whatever
+ * the API server sends: nothing in it is trusted to have a type or a size.
+ */
+#define WK_WUKONG_PATH          "/apis/vm.novasphere.dev/v1alpha1"
+#define WK_ANNOTATION_DOMAIN    "wukong.novasphere.dev/domain"
+#define WK_ANNOTATION_STATE     "wukong.novasphere.dev/lifecycle-state"
+#define WK_ANNOTATION_SUSPENDED "wukong.novasphere.dev/suspended"
+
+/* One condition of ours as it stands in the object. */
+typedef struct {
+    char *status; /* "True", "False", "Unknown"; NULL: not there */
+    char *reason;
+    char *message;
+    char *last_transition;
+    gint64 observed_generation;
+} WkSeenCondition;
+
+typedef enum {
+    WK_CONDITION_SUSPENDED,
+    WK_CONDITION_RESTORABLE,
+    WK_CONDITION_SUCCEEDED, /* LifecycleActionSucceeded */
+} WkConditionType;
+#define WK_CONDITION_TYPES 3
+
+typedef struct {
+    char *ns;
+    char *name;
+    char *uid;
+    gint64 generation;
+    char *created; /* creationTimestamp as sent: sorts as text */
+    gboolean deleting;
+
+    char *vm_name;   /* status.vmName; NULL: none */
+    char *node_name; /* status.nodeName; NULL: none */
+    char *domain;    /* annotation; NULL: none. Honoured only where the configuration says so */
+
+    WkIntent intent;
+
+    int priority;             /* spec.suspendPolicy */
+    char *pressure;           /* "never", "memory", "disk" */
+    char *on_restore_failure; /* "Hold", "ColdBoot" */
+
+    /* What is published now, to see whether it is (still) what we want it to be. */
+    char *seen_state;          /* status.lifecycleState, members sorted, compact; NULL: none */
+    char *seen_mirror;         /* the annotation; NULL: none */
+    char *mirrored_request_id; /* lastRequestId out of the annotation; NULL: none */
+    gboolean marked_suspended; /* WK_ANNOTATION_SUSPENDED is "true" */
+    WkSeenCondition conditions[WK_CONDITION_TYPES];
+} WkWukong;
+
+/* Returns: (transfer full), or NULL with WK_ERROR_INVALID for what is no Wukong at all (no uid, no
+ * name). A wrong lifecycleAction is no error here, but intent.error. */
+WkWukong *wk_wukong_parse(JsonObject *object, GError **error);
+void wk_wukong_free(WkWukong *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWukong, wk_wukong_free)
+
+/* Of any object: status.nodeName, (transfer none), NULL: none. To filter before parsing. */
+const char *wk_wukong_peek_node(JsonObject *object);
+
+/* (transfer full): the name of its guest by KubeVirt's rule: "<ns>_<status.vmName or NAME-vm>". */
+char *wk_wukong_domain_name(const WkWukong *self);
+
+G_END_DECLS
