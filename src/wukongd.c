@@ -106,6 +106,10 @@ load_config(const Options *options, GError **error)
         g_free(config->kubeconfig);
         config->kubeconfig = g_strdup(options->kubeconfig);
     }
+    if (options->no_kube) {
+        g_free(config->kube_enabled);
+        config->kube_enabled = g_strdup("false");
+    }
     return g_steal_pointer(&config);
 }
 
@@ -200,7 +204,7 @@ main(int argc, char **argv)
     if (config == NULL)
         return complain(error, EXIT_FAILURE);
     if (options.check_config)
-        return EXIT_SUCCESS;
+        return wk_agent_check(config, &error) ? EXIT_SUCCESS : complain(error, EXIT_FAILURE);
     if (!wk_failpoint_init(g_getenv("WK_FAILPOINT"), g_getenv("WK_RULE_OFF"), &error)
         || !run(&options, g_steal_pointer(&config), &error))
         return complain(error, EXIT_FAILURE);

@@ -5,6 +5,8 @@
 
 #include "agent/api.h"
 #include "agent/engine.h"
+#include "agent/kubernetes.h"
+#include "agent/wukongs.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -15,10 +17,11 @@
 #include <glib/gstdio.h>
 #include <systemd/sd-daemon.h>
 
-#define CONTROL_GROUP   "wukong"
-#define STOP_POLL_MS    20
-#define STOP_PATIENCE_S 3
-#define QUICK_CALLS     8
+#define CONTROL_GROUP      "wukong"
+#define STOP_POLL_MS       20
+#define STOP_PATIENCE_S    3
+#define REPORT_PATIENCE_MS 1000
+#define QUICK_CALLS        8
 
 struct _WkAgent {
     WkConfig *config;
@@ -31,10 +34,12 @@ struct _WkAgent {
     WkEngine *engine;
     WkApi api; /* engine and sources, for the control server */
     WkControl *control;
+    WkWukongs *wukongs; /* NULL: without Kubernetes */
     gboolean said_ready;
 
     GSource *stop_timer;
     gint64 stop_by_us;
+    gboolean reported; /* the last reports are out, or given up */
     void (*stopped)(gpointer data);
     gpointer stopped_data;
 };
@@ -64,6 +69,7 @@ on_guest_changed(const WkView *view, gpointer data)
 
     if (self->control != NULL)
         wk_control_guest_changed(self->control, view);
+    wk_wukongs_guest_changed(self->wukongs, view);
     say_ready(self);
 }
 
@@ -74,6 +80,7 @@ on_guest_gone(const char *uuid, gpointer data)
 
     if (self->control != NULL)
         wk_control_guest_gone(self->control, uuid);
+    wk_wukongs_guest_gone(self->wukongs, uuid);
 }
 
 static void
@@ -83,6 +90,7 @@ on_operation_changed(const WkOperation *operation, gpointer data)
 
     if (self->control != NULL)
         wk_control_operation_changed(self->control, operation);
+    wk_wukongs_operation_changed(self->wukongs, operation);
 }
 
 static void
@@ -347,6 +355,30 @@ add_sources(WkAgent *self, GError **error)
 }
 
 static gboolean
+start_kubernetes(WkAgent *self, GError **error)
+{
+    g_autoptr(WkKubeConfig) kube = NULL;
+    WkWukongsOptions options = { .engine = self->engine,
+                                 .ledger = self->ledger,
+                                 .node_name = self->config->node_name,
+                                 .namespace_name = self->config->kube_namespace,
+                                 .domain_annotation = self->config->domain_annotation };
+
+    if (!wk_kubernetes_find(self->config, &kube, error))
+        return FALSE;
+    if (kube == NULL) {
+        wk_log(WK_LOG_INFO, NULL, "Kubernetes is off: no kubeconfig is configured");
+        return TRUE;
+    }
+    wk_log(WK_LOG_INFO, NULL, "Kubernetes at %s (%s), as node '%s'",
+           wk_kube_config_get_place(kube)->server, wk_kube_config_get_place(kube)->source,
+           options.node_name);
+    options.config = kube;
+    self->wukongs = wk_wukongs_new(&options, error);
+    return self->wukongs != NULL;
+}
+
+static gboolean
 start(WkAgent *self, const WkAgentOptions *options, GError **error)
 {
     WkControlApi api;
@@ -364,11 +396,21 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     self->control = wk_control_new(options->control_path, CONTROL_GROUP, &api, &self->api, error);
     if (self->control == NULL)
         return FALSE;
+    if (!start_kubernetes(self, error))
+        return FALSE;
     wk_source_init_events();
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_start(g_ptr_array_index(self->sources, i));
     say_ready(self);
     return TRUE;
+}
+
+gboolean
+wk_agent_check(const WkConfig *config, GError **error)
+{
+    g_autoptr(WkKubeConfig) kube = NULL;
+
+    return wk_kubernetes_find(config, &kube, error);
 }
 
 WkAgent *
@@ -388,6 +430,7 @@ wk_agent_free(WkAgent *self)
     if (self == NULL)
         return;
     g_clear_pointer(&self->control, wk_control_free);
+    wk_wukongs_free(self->wukongs);
     g_ptr_array_unref(self->monitors);
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_stop(g_ptr_array_index(self->sources, i));
@@ -418,10 +461,19 @@ on_stop_poll(gpointer data)
 {
     WkAgent *self = data;
 
-    if (!wk_engine_is_idle(self->engine) && wk_clock_mono_us() < self->stop_by_us)
+    if ((!wk_engine_is_idle(self->engine) || !self->reported)
+        && wk_clock_mono_us() < self->stop_by_us)
         return G_SOURCE_CONTINUE;
     self->stopped(self->stopped_data);
     return G_SOURCE_REMOVE;
+}
+
+static void
+on_reported(gpointer data)
+{
+    WkAgent *self = data;
+
+    self->reported = TRUE;
 }
 
 void
@@ -432,6 +484,9 @@ wk_agent_stop(WkAgent *self, void (*done)(gpointer data), gpointer data)
     (void)sd_notify(0, "STOPPING=1");
     g_clear_pointer(&self->control, wk_control_free);
     wk_engine_quiesce(self->engine);
+    self->reported = self->wukongs == NULL;
+    if (self->wukongs != NULL)
+        wk_wukongs_drain(self->wukongs, REPORT_PATIENCE_MS, on_reported, self);
     self->stopped = done;
     self->stopped_data = data;
     self->stop_by_us = wk_clock_mono_us() + STOP_PATIENCE_S * G_USEC_PER_SEC;

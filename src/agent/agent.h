@@ -15,6 +15,9 @@ typedef struct {
     const char *control_path; /* "/run/wukong/control.sock" */
 } WkAgentOptions;
 
+/* What of @config can be checked without starting anything. */
+gboolean wk_agent_check(const WkConfig *config, GError **error);
+
 /* Opens everything and starts connecting. @config is taken (transfer full), also on failure.
  * Returns: (transfer full), or NULL when the agent can't do its work here. */
 WkAgent *wk_agent_new(const WkAgentOptions *options, WkConfig *config, GError **error);

@@ -64,6 +64,8 @@ WkWukong *wk_wukong_parse(JsonObject *object, GError **error);
 void wk_wukong_free(WkWukong *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWukong, wk_wukong_free)
 
+/* Of any object: its uid, (transfer none), NULL: none. */
+const char *wk_wukong_peek_uid(JsonObject *object);
 /* Of any object: status.nodeName, (transfer none), NULL: none. To filter before parsing. */
 const char *wk_wukong_peek_node(JsonObject *object);
 
