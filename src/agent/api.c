@@ -32,6 +32,16 @@ typedef enum {
     MATCH_EXACT,
 } Match;
 
+/* "NS/NAME" */
+static gboolean
+is_wukong(const WkOwner *owner, const char *key)
+{
+    const gsize length = owner->ns != NULL ? strlen(owner->ns) : 0;
+
+    return length > 0 && strncmp(key, owner->ns, length) == 0 && key[length] == '/'
+           && g_strcmp0(key + length + 1, owner->name) == 0;
+}
+
 static Match
 match_key(const WkGuest *guest, const char *key)
 {
@@ -39,6 +49,8 @@ match_key(const WkGuest *guest, const char *key)
     const gsize length = strlen(source);
 
     if (g_str_equal(guest->uuid, key) || g_str_equal(guest->name, key))
+        return MATCH_EXACT;
+    if (is_wukong(&guest->owner, key))
         return MATCH_EXACT;
     if (strncmp(key, source, length) == 0 && key[length] == ':'
         && g_str_equal(guest->name, key + length + 1))

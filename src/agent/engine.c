@@ -264,6 +264,19 @@ wk_engine_cancel(WkEngine *self, const char *uuid, GError **error)
 }
 
 void
+wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner)
+{
+    static const WkOwner none = { NULL };
+    WkGuest *guest = wk_engine_find(self, uuid);
+
+    if (guest == NULL)
+        return;
+    wk_owner_copy(owner != NULL ? owner : &none, &guest->owner);
+    if (guest->view != NULL)
+        wk_engine_publish_guest(self, guest);
+}
+
+void
 wk_engine_publish_guest(WkEngine *self, WkGuest *guest)
 {
     if (wk_guest_is_gone(guest)) {

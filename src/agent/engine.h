@@ -63,6 +63,9 @@ WkOperation *wk_engine_submit_finish(WkEngine *self, GAsyncResult *result, GErro
 /* Asks the operation in flight or queued on @uuid to stop. Returns: (transfer full). */
 WkOperation *wk_engine_cancel(WkEngine *self, const char *uuid, GError **error);
 
+/* The Wukong that guest @uuid is published with; @owner (copied) NULL: none. */
+void wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner);
+
 /* (transfer none): the guest, or NULL. */
 WkGuest *wk_engine_find(WkEngine *self, const char *uuid);
 guint wk_engine_count(WkEngine *self);
