@@ -3,6 +3,8 @@
 
 #include "agent/api.h"
 
+#include "agent/doctor.h"
+
 #include "base/error.h"
 #include "base/names.h"
 
@@ -185,6 +187,14 @@ list_images(gpointer agent)
     return images;
 }
 
+static GPtrArray *
+list_checks(gpointer agent)
+{
+    WkApi *self = agent;
+
+    return wk_doctor_examine(self->engine, self->sources);
+}
+
 char *
 wk_api_not_ready(const WkApi *self)
 {
@@ -217,5 +227,6 @@ wk_api_init(WkControlApi *api, const char *node_name)
                            .list_operations = list_operations,
                            .find_operation = find_operation,
                            .list_images = list_images,
+                           .list_checks = list_checks,
                            .not_ready = not_ready };
 }

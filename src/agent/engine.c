@@ -30,6 +30,12 @@ wk_engine_new(const WkEngineOptions *options, const WkEngineListener *listener, 
     return self;
 }
 
+const char *
+wk_engine_get_cannot_save(WkEngine *self)
+{
+    return self->cannot_save;
+}
+
 void
 wk_engine_configure(WkEngine *self, const WkEngineOptions *options)
 {

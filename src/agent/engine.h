@@ -49,6 +49,7 @@ void wk_engine_guest_touched(WkEngine *self, WkSource *source, const char *uuid)
 
 /* What may change while running: why nothing can be saved to disk (NULL: it can). */
 void wk_engine_set_cannot_save(WkEngine *self, const char *why);
+const char *wk_engine_get_cannot_save(WkEngine *self); /* (transfer none) */
 /* Applies the bounds and defaults of @options; the rest of it is not looked at. */
 void wk_engine_configure(WkEngine *self, const WkEngineOptions *options);
 

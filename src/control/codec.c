@@ -170,6 +170,18 @@ wk_codec_image(const WkImageView *image)
     return object;
 }
 
+JsonObject *
+wk_codec_check(const WkCheck *check)
+{
+    JsonObject *object = json_object_new();
+
+    set_text(object, "name", check->name);
+    set_text(object, "level", wk_check_level_name(check->level));
+    set_text(object, "message", check->message);
+    set_text(object, "nextStep", check->next_step);
+    return object;
+}
+
 /* "PausedByIOError" -> "paused-by-io-error": a dash where a word or the end of an acronym begins.
  * Returns: (transfer full). */
 static char *
