@@ -19,7 +19,7 @@ typedef struct {
     guint timeout_s;     /* 0: omitted */
     char *request_id;    /* NULL: none */
     char *raw;           /* the object as compact JSON, to test against when it is removed */
-    GError *error;       /* it can't be understood: a final error; the rest is not set then */
+    GError *error;       /* it can't be understood: a final error; else only present is set then */
 } WkIntent;
 
 void wk_intent_clear(WkIntent *self);
@@ -68,8 +68,10 @@ typedef enum {
  * NULL: nothing) and @mirrored_request_id (from the annotation, believed only without a row). Pure.
  * The rules, in this order (contract, section 1):
  *  - no action: NOTHING;
- *  - a requestId that is known as done: DONE;
- *  - the generation that was dealt with: DONE when it succeeded, else FAILED;
+ *  - a requestId that is known as done, whatever the generation: DONE. One whose action failed or
+ *    was cancelled is not;
+ *  - the generation that was dealt with: DONE when it succeeded, else FAILED. Any other, a lower one
+ *    too (restored from a backup), is a new one;
  *  - exactly the text that is still owed its removal: DONE (only the rest of the spec changed);
  *  - not understood: WRONG; else DO.
  */
