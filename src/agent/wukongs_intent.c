@@ -116,6 +116,27 @@ submit(WkWukongs *self, WkEntry *entry, WkGuest *guest)
     wk_engine_submit(self->engine, &request, on_submitted, submitted);
 }
 
+/* What was done before counts for this generation too: whoever waits for it must see that. */
+static void
+note_known(WkWukongs *self, WkEntry *entry)
+{
+    const WkWukong *wukong = entry->seen;
+    g_autoptr(GError) error = NULL;
+
+    if (!wk_wukongs_keep(self, entry) || entry->binding->observed_generation >= wukong->generation)
+        return;
+    entry->binding->observed_generation = wukong->generation;
+    if (!wk_op_state_is_final(entry->binding->result)) { /* only the annotation knew */
+        entry->binding->result = WK_OP_SUCCEEDED;
+        entry->binding->action = wukong->intent.action;
+        entry->binding->ended_at_us = wk_clock_real_us();
+        entry->binding->last_request_id = g_strdup(wukong->intent.request_id);
+        entry->binding->message = g_strdup("done before, by its requestId");
+    }
+    if (!wk_ledger_put_binding(self->ledger, entry->binding, &error))
+        wk_log(WK_LOG_ERROR, NULL, "Wukong %s/%s: %s", wukong->ns, wukong->name, error->message);
+}
+
 void
 wk_wukongs_act(WkWukongs *self, WkEntry *entry, WkGuest *guest)
 {
@@ -128,8 +149,10 @@ wk_wukongs_act(WkWukongs *self, WkEntry *entry, WkGuest *guest)
         return;
     case WK_INTENT_DO:
         break;
-    case WK_INTENT_NOTHING:
     case WK_INTENT_DONE:
+        note_known(self, entry);
+        return;
+    case WK_INTENT_NOTHING:
     case WK_INTENT_FAILED:
     default:
         return;
