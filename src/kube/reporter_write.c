@@ -333,13 +333,23 @@ is_passing(const WkStatus *status)
     return g_strcmp0(name, "Suspending") == 0 || g_strcmp0(name, "Resuming") == 0;
 }
 
+static gboolean
+is_only_progress(const WkStatus *old, const WkStatus *status)
+{
+    for (gsize i = 0; i < WK_CONDITION_TYPES; i++) {
+        if (g_strcmp0(old->conditions[i].status, status->conditions[i].status) != 0
+            || g_strcmp0(old->conditions[i].reason, status->conditions[i].reason) != 0)
+            return FALSE;
+    }
+    return g_strcmp0(old->compared, status->compared) == 0;
+}
+
 /* Where the server did not take a status as it was, its progress is not worth trying again. */
 static void
 replace_want(WkSubject *self, WkStatus *status)
 {
-    gboolean same = self->want != NULL && wk_status_equal(self->want, status);
-
-    if (same && self->status_odd == self->version && self->status_odd != 0)
+    if (self->want != NULL && self->status_odd == self->version
+        && is_only_progress(self->want, status))
         self->status_odd = self->version + 1;
     self->version++;
     self->asserting = FALSE;
@@ -351,8 +361,7 @@ replace_want(WkSubject *self, WkStatus *status)
 void
 wk_subject_want(WkSubject *self, WkStatus *status, const char *owed, int mark, gboolean urgent)
 {
-    gboolean same = self->want != NULL && wk_status_equal(self->want, status)
-                    && g_strcmp0(self->want->state, status->state) == 0;
+    gboolean same = wk_status_equal(self->want, status);
 
     self->forgotten = FALSE;
     if (same && g_strcmp0(self->owed, owed) == 0 && self->mark == mark) {
