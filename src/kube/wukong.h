@@ -9,7 +9,16 @@ G_BEGIN_DECLS
 
 /*
  * The Wukong resource (vm.novasphere.dev/v1alpha1) as far as the agent reads it. Made from whatever
- * the API server sends: nothing in it is trusted to have a type or a size.
+ * the API server sends: nothing in it is trusted to have a type or a size. What is not as it should
+ * be is as if it were not there, except:
+ *  - metadata.name, namespace and uid, without which it is no Wukong (they get into paths);
+ *  - the name of a guest: then no guest is meant (a name that no domain can have), never another;
+ *  - spec.lifecycleAction: a wrong value or type is intent.error, which names the member, what may
+ *    stand there and what does. Members that are not known are left to newer agents; null is
+ *    absent. "target" is refused with resume and discard, "fallback" too unless it is "none" (a
+ *    schema may fill that in). A fallback with target memory is taken and has no effect, as in the
+ *    API: whether an omitted target means memory is the node's to say, so it can't be an error
+ *    here.
  */
 #define WK_WUKONG_PATH          "/apis/vm.novasphere.dev/v1alpha1"
 #define WK_ANNOTATION_DOMAIN    "wukong.novasphere.dev/domain"
@@ -37,7 +46,7 @@ typedef struct {
     char *name;
     char *uid;
     gint64 generation;
-    char *created; /* creationTimestamp as sent: sorts as text */
+    char *created; /* creationTimestamp as sent: sorts as text; never NULL */
     gboolean deleting;
 
     char *vm_name;   /* status.vmName; NULL: none */
@@ -47,14 +56,16 @@ typedef struct {
     WkIntent intent;
 
     int priority;             /* spec.suspendPolicy */
-    char *pressure;           /* "never", "memory", "disk" */
-    char *on_restore_failure; /* "Hold", "ColdBoot" */
+    char *pressure;           /* "never", "memory", "disk"; never NULL */
+    char *on_restore_failure; /* "Hold", "ColdBoot"; never NULL */
 
     /* What is published now, to see whether it is (still) what we want it to be. */
-    char *seen_state;          /* status.lifecycleState, members sorted, compact; NULL: none */
+    char *seen_state;          /* status.lifecycleState, canonical (kube/canonical.h), only the
+                                  members that are ours to write; NULL: none */
     char *seen_mirror;         /* the annotation; NULL: none */
     char *mirrored_request_id; /* lastRequestId out of the annotation; NULL: none */
     gboolean marked_suspended; /* WK_ANNOTATION_SUSPENDED is "true" */
+    gboolean has_annotations;  /* there is a metadata.annotations */
     WkSeenCondition conditions[WK_CONDITION_TYPES];
 } WkWukong;
 
