@@ -21,8 +21,7 @@ typedef struct {
 /* Who asked, for what: data of the outer task. */
 typedef struct {
     WkEngine *engine;
-    char *guest;
-    WkRequest request; /* its guest is the one above */
+    WkRequest request; /* its strings are ours */
 } Submission;
 
 static void
@@ -30,7 +29,10 @@ submission_free(gpointer data)
 {
     Submission *submission = data;
 
-    g_free(submission->guest);
+    g_free((gpointer)submission->request.guest);
+    g_free((gpointer)submission->request.wukong_uid);
+    g_free((gpointer)submission->request.request_id);
+    g_free((gpointer)submission->request.owed);
     g_free(submission);
 }
 
@@ -312,9 +314,11 @@ wk_engine_submit(WkEngine *self, const WkRequest *request, GAsyncReadyCallback c
     Submission *submission = g_new0(Submission, 1);
 
     submission->engine = self;
-    submission->guest = g_strdup(request->guest);
     submission->request = *request;
-    submission->request.guest = submission->guest;
+    submission->request.guest = g_strdup(request->guest);
+    submission->request.wukong_uid = g_strdup(request->wukong_uid);
+    submission->request.request_id = g_strdup(request->request_id);
+    submission->request.owed = g_strdup(request->owed);
     g_task_set_task_data(outer, submission, submission_free);
     begin(self, outer);
 }

@@ -123,7 +123,7 @@ wk_sight_saw(WkSight *self, const WkWukong *seen, gboolean writing)
     g_autofree char *print = print_of(seen);
 
     g_clear_pointer(&self->doubt, wk_wukong_free);
-    self->doubt = wk_sight_copy(seen);
+    self->doubt = wk_wukong_copy(seen);
     if (writing) {
         hold(self, g_steal_pointer(&print));
         return FALSE;
@@ -209,30 +209,4 @@ const WkWukong *
 wk_sight_get_newest(WkSight *self)
 {
     return self->doubt != NULL ? self->doubt : self->shown;
-}
-
-WkWukong *
-wk_sight_copy(const WkWukong *self)
-{
-    WkWukong *copy = g_memdup2(self, sizeof *self);
-    char **texts[] = {
-        &copy->ns,         &copy->name,        &copy->uid,
-        &copy->created,    &copy->vm_name,     &copy->node_name,
-        &copy->domain,     &copy->pressure,    &copy->on_restore_failure,
-        &copy->seen_state, &copy->seen_mirror, &copy->mirrored_request_id,
-    };
-
-    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
-        *texts[i] = g_strdup(*texts[i]);
-    for (gsize i = 0; i < WK_CONDITION_TYPES; i++) {
-        copy->conditions[i].status = g_strdup(copy->conditions[i].status);
-        copy->conditions[i].reason = g_strdup(copy->conditions[i].reason);
-        copy->conditions[i].message = g_strdup(copy->conditions[i].message);
-        copy->conditions[i].last_transition = g_strdup(copy->conditions[i].last_transition);
-    }
-    copy->intent.request_id = g_strdup(copy->intent.request_id);
-    copy->intent.raw = g_strdup(copy->intent.raw);
-    if (copy->intent.error != NULL)
-        copy->intent.error = g_error_copy(copy->intent.error);
-    return copy;
 }

@@ -55,7 +55,7 @@ const WkWukong *wk_sight_get_newest(WkSight *self);
 char *wk_sight_status_text(const WkWukong *seen);
 char *wk_sight_meta_text(const WkWukong *seen);
 
-WkWukong *wk_sight_copy(const WkWukong *self); /* (transfer full) */
+WkWukong *wk_wukong_copy(const WkWukong *self); /* (transfer full) */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkSight, wk_sight_free)
 

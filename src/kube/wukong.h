@@ -74,7 +74,8 @@ typedef struct {
 /* Returns: (transfer full), or NULL with WK_ERROR_INVALID for what is no Wukong at all (no uid, no
  * name). A wrong lifecycleAction is no error here, but intent.error. */
 WkWukong *wk_wukong_parse(JsonObject *object, GError **error);
-void wk_wukong_free(WkWukong *self); /* NULL is fine */
+WkWukong *wk_wukong_copy(const WkWukong *self); /* (transfer full) */
+void wk_wukong_free(WkWukong *self);            /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWukong, wk_wukong_free)
 
 /* Of any object: its uid, (transfer none), NULL: none. */
