@@ -165,10 +165,12 @@ static void
 add_annotations(JsonArray *patch, const WkStatus *self, const WkWukong *seen, int mark)
 {
     if (!seen->has_annotations) {
+        JsonNode *empty = json_node_new(JSON_NODE_OBJECT);
+
+        json_node_take_object(empty, json_object_new());
         /* Somebody may have added some since: they would be overwritten. */
         add_step(patch, "test", "/metadata/annotations", json_node_new(JSON_NODE_NULL));
-        add_step(patch, "add", "/metadata/annotations",
-                 json_node_init_object(json_node_alloc(), json_object_new()));
+        add_step(patch, "add", "/metadata/annotations", empty);
     }
     add_annotation(patch, WK_ANNOTATION_STATE, self->state);
     if (mark > 0)

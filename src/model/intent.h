@@ -70,8 +70,8 @@ typedef enum {
  *  - no action: NOTHING;
  *  - a requestId that is known as done, whatever the generation: DONE. One whose action failed or
  *    was cancelled is not;
- *  - the generation that was dealt with: DONE when it succeeded, else FAILED. Any other, a lower one
- *    too (restored from a backup), is a new one;
+ *  - the generation that was dealt with: DONE when it succeeded, else FAILED. Any other, a lower
+ * one too (restored from a backup), is a new one;
  *  - exactly the text that is still owed its removal: DONE (only the rest of the spec changed);
  *  - not understood: WRONG; else DO.
  */

@@ -65,6 +65,9 @@ test_printable(void **state G_GNUC_UNUSED)
         { "a\xe2\x80\xae"
           "b",
           "a\\xe2\\x80\\xaeb" }, /* turns the writing direction */
+        { "a\xef\xbf\xbe"
+          "b",
+          "a\\xef\\xbf\\xbeb" }, /* no character: YAML can't hold it */
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
