@@ -7,10 +7,15 @@
 
 /* ---- status ---- */
 
+/* Only once the guest's state shows it: state and conditions are told together, in one write. */
 static const WkOperation *
 operation_of(const WkGuest *guest)
 {
-    return guest != NULL && guest->task != NULL ? guest->task->op : NULL;
+    const WkOperation *op = guest != NULL && guest->task != NULL ? guest->task->op : NULL;
+
+    return op != NULL && guest->view != NULL && g_strcmp0(guest->view->operation, op->id) == 0
+               ? op
+               : NULL;
 }
 
 /* What is to be taken out of the spec: what the ledger owes, or an action that it knew as done. */

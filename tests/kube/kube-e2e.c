@@ -53,6 +53,7 @@ ke_start(const char *name)
     e2e_guest_start(guest);
     lab_ok(lab_kube_wukong(name, &error));
     ke_until(name, KE_STATE, "Running");
+    ke_until(name, KE_MIRROR, "*\"state\":\"Running\"");
 }
 
 void

@@ -36,6 +36,7 @@ void ke_check(const char *name, const char *jsonpath, const char *value);
 #define KE_STATE       "{.status.lifecycleState.state}"
 #define KE_REASON      "{.status.lifecycleState.reason}"
 #define KE_ACTION      "{.spec.lifecycleAction.action}"
+#define KE_MIRROR      "{.metadata.annotations.wukong\\.novasphere\\.dev/lifecycle-state}"
 #define KE_DONE        "{.status.conditions[?(@.type==\"LifecycleActionSucceeded\")].status}"
 #define KE_DONE_REASON "{.status.conditions[?(@.type==\"LifecycleActionSucceeded\")].reason}"
 
