@@ -54,7 +54,7 @@ wk_name_printable(const char *text)
         const gunichar c = g_utf8_get_char_validated(p, -1);
 
         if (c == (gunichar)-1 || c == (gunichar)-2 || g_unichar_iscntrl(c)
-            || g_unichar_type(c) == G_UNICODE_FORMAT) {
+            || g_unichar_type(c) == G_UNICODE_FORMAT || (c & 0xfffe) == 0xfffe) {
             g_string_append_printf(out, "\\x%02x", (guchar)*p);
             p++;
             continue;

@@ -18,8 +18,8 @@ const char *wk_name_of(const char *const *names, gsize n_names, int value);
 gboolean wk_name_parse(const char *const *names, gsize n_names, const char *what, const char *name,
                        int *value, GError **error);
 
-/* Returns: (transfer full): @text with control characters and invalid UTF-8 as \xNN, so that a
- * name from outside can be printed; @text may be NULL (gives ""). */
+/* Returns: (transfer full): @text with control characters, U+xxFFFE, U+xxFFFF and invalid UTF-8 as
+ * \xNN, so that a name from outside can be printed; @text may be NULL (gives ""). */
 char *wk_name_printable(const char *text);
 
 G_END_DECLS

@@ -119,6 +119,7 @@ read_metadata(WkWukong *self, JsonObject *metadata, GError **error)
     if (self->ns == NULL)
         return FALSE;
     self->generation = MAX(wk_json_get_int(metadata, "generation", 0), 0);
+    self->resource_version = keep(metadata, "resourceVersion", UID_MAX);
     self->created = keep(metadata, "creationTimestamp", TIME_MAX);
     if (self->created == NULL)
         self->created = g_strdup("");
@@ -253,6 +254,7 @@ wk_wukong_free(WkWukong *self)
     g_free(self->ns);
     g_free(self->name);
     g_free(self->uid);
+    g_free(self->resource_version);
     g_free(self->created);
     g_free(self->vm_name);
     g_free(self->node_name);

@@ -18,7 +18,8 @@ G_BEGIN_DECLS
  *    absent. "target" is refused with resume and discard, "fallback" too unless it is "none" (a
  *    schema may fill that in). A fallback with target memory is taken and has no effect, as in the
  *    API: whether an omitted target means memory is the node's to say, so it can't be an error
- *    here.
+ *    here. A null inside a list is refused: testing for it makes the API server's handler of JSON
+ *    patches panic (seen with 1.36.3), so such an action could never be removed.
  */
 #define WK_WUKONG_PATH          "/apis/vm.novasphere.dev/v1alpha1"
 #define WK_ANNOTATION_DOMAIN    "wukong.novasphere.dev/domain"
@@ -46,7 +47,8 @@ typedef struct {
     char *name;
     char *uid;
     gint64 generation;
-    char *created; /* creationTimestamp as sent: sorts as text; never NULL */
+    char *resource_version; /* opaque; NULL: none */
+    char *created;          /* creationTimestamp as sent: sorts as text; never NULL */
     gboolean deleting;
 
     char *vm_name;   /* status.vmName; NULL: none */

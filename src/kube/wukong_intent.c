@@ -129,6 +129,39 @@ read_request_id(JsonObject *object, WkIntent *intent, GError **error)
     return TRUE;
 }
 
+static gboolean has_null_in_list(JsonNode *node, gboolean in_list);
+
+static gboolean
+has_null_in_object(JsonObject *object)
+{
+    JsonObjectIter iter;
+    JsonNode *value;
+
+    json_object_iter_init(&iter, object);
+    while (json_object_iter_next(&iter, NULL, &value)) {
+        if (has_null_in_list(value, FALSE))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+static gboolean
+has_null_in_list(JsonNode *node, gboolean in_list)
+{
+    JsonArray *array;
+
+    if (JSON_NODE_HOLDS_OBJECT(node))
+        return has_null_in_object(json_node_get_object(node));
+    if (!JSON_NODE_HOLDS_ARRAY(node))
+        return in_list && JSON_NODE_HOLDS_NULL(node);
+    array = json_node_get_array(node);
+    for (guint i = 0; i < json_array_get_length(array); i++) {
+        if (has_null_in_list(json_array_get_element(array, i), TRUE))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static gboolean
 read_all(JsonNode *node, WkIntent *intent, GError **error)
 {
@@ -140,6 +173,8 @@ read_all(JsonNode *node, WkIntent *intent, GError **error)
     intent->raw = wk_canonical_object(object);
     if (strlen(intent->raw) > WK_WUKONG_TEXT_MAX)
         return complain(error, NULL, node, "at most " G_STRINGIFY(WK_WUKONG_TEXT_MAX) " bytes");
+    if (has_null_in_list(node, FALSE))
+        return complain(error, NULL, node, "no null inside a list");
     return read_action(object, intent, error) && read_target(object, intent, error)
            && read_fallback(object, intent, error) && read_timeout(object, intent, error)
            && read_request_id(object, intent, error);

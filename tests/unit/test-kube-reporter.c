@@ -115,6 +115,10 @@ serve_of(StoreWukong *wukong, DoubleCall *call)
                         is_status ? "application/apply-patch+yaml" : "application/json-patch+json");
     if (store_wukong_patch(wukong, is_status, call->body))
         double_answer(call, store_wukong_get(wukong));
+    else if (is_status)
+        double_fail(call, WK_ERROR_CONFLICT, "Conflict",
+                    "Operation cannot be fulfilled on wukongs.vm.novasphere.dev \"vm-1\": the "
+                    "object has been modified; please apply your changes to the latest version");
     else
         double_fail(call, WK_ERROR_INVALID, "Invalid",
                     "the server rejected our request due to an error in our request");
@@ -485,7 +489,7 @@ test_endings(void **state)
           "ConditionsLeftOut ", TRUE, FALSE, FALSE },
         { WK_ERROR_INVALID, "Invalid", "status.conditions[0].observedGeneration: Required value",
           "ConditionsLeftOut ", TRUE, FALSE, FALSE },
-        { WK_ERROR_CONFLICT, "Conflict", "the object has been modified", "", TRUE, FALSE, FALSE },
+        { WK_ERROR_CONFLICT, "Conflict", "please try again", "", TRUE, FALSE, FALSE },
         { WK_ERROR_CONFLICT, "Conflict",
           "Precondition failed: UID in precondition: u1, UID in object meta: u2",
           "WukongReplaced -WukongReplaced ", FALSE, FALSE, FALSE },
@@ -523,6 +527,31 @@ test_endings(void **state)
         if ((count_writes() > 1) != rows[i].again_by_want)
             fail_msg("row %d: %u writes after another want", (int)i, count_writes());
     }
+}
+
+/* The operator writes while we do: the next look, and on. Twice, once seen before the answer. */
+static void
+test_modified(void **state)
+{
+    Fixture *f = *state;
+
+    see(f, -1);
+    want(f, SUSPENDED, NULL, TRUE);
+    set_action(f, RESUME);
+    serve(f, STATUS); /* refused */
+    double_settle();
+    assert_int_equal(count_writes(), 1);
+    see(f, 0);
+    assert_int_equal(double_count_waiting(STATUS), 0);
+    see(f, 1);
+    assert_int_equal(double_count_waiting(STATUS), 1);
+    set_action(f, SUSPEND);
+    see(f, 2);
+    serve(f, STATUS); /* refused */
+    serve(f, STATUS);
+    serve(f, META);
+    assert_int_equal(count_writes(), 4);
+    assert_string_equal(f->told->str, "");
 }
 
 static void
@@ -825,6 +854,7 @@ main(void)
         TEST(test_removed_by_others),
         TEST(test_endings),
         TEST(test_conflict_is_over),
+        TEST(test_modified),
         TEST(test_conditions_left_out),
         TEST(test_pruned),
         TEST(test_forget),

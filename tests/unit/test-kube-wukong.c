@@ -61,7 +61,7 @@ static const struct {
     { "{\"action\":\"suspend\",\"fallback\":null,\"requestId\":null,\"target\":null,"
       "\"timeoutSeconds\":null}",
       { .action = WK_ACTION_SUSPEND } },
-    { "{\"action\":\"suspend\",\"later\":{\"a\":[1,0.1,null,true]}}",
+    { "{\"action\":\"suspend\",\"later\":{\"a\":[1,0.1,true,[]],\"b\":null}}",
       { .action = WK_ACTION_SUSPEND } },
     { "{\"action\":\"resume\",\"requestId\":\"gr\xc3\xbc\xc3\x9f\"}",
       { .action = WK_ACTION_RESUME, .request_id = (char *)"gr\xc3\xbc\xc3\x9f" } },
@@ -114,6 +114,9 @@ static const struct {
     { "[]", OBJECT "[]" },
     { "true", OBJECT "true" },
     { "7", OBJECT "7" },
+    { "{\"action\":\"suspend\",\"later\":[{\"a\":[1,null]}]}",
+      "spec.lifecycleAction: expected no null inside a list, found "
+      "{\"action\":\"suspend\",\"later\":[{\"a\":[1,null]}]}" },
     { "{\"action\":\"suspend\",\"target\":\"tape\"}", TARGET "\"tape\"" },
     { "{\"action\":\"suspend\",\"target\":\"\"}", TARGET "\"\"" },
     { "{\"action\":\"suspend\",\"target\":1}", TARGET "1" },
@@ -135,6 +138,7 @@ static const struct {
     { "{\"action\":\"suspend\",\"timeoutSeconds\":{}}", SECS "{}" },
     { "{\"action\":\"suspend\",\"requestId\":\"\"}", ID "\"\"" },
     { "{\"action\":\"suspend\",\"requestId\":42}", ID "42" },
+    { "{\"action\":\"suspend\",\"requestId\":\"a\\ufffe\"}", ID "\"a\\xef\\xbf\\xbe\"" },
     { "{\"action\":\"suspend\",\"requestId\":\"a\\nb\"}", ID "\"a\\nb\"" },
 };
 
@@ -281,7 +285,8 @@ static void
 test_what_is_read(void **state)
 {
     g_autoptr(WkWukong) wukong = make(
-        ",\"generation\":7,\"creationTimestamp\":\"2026-11-22T20:00:00Z\","
+        ",\"generation\":7,\"resourceVersion\":\"84\",\"creationTimestamp\":\"2026-11-22T20:00:"
+        "00Z\","
         "\"deletionTimestamp\":\"2026-11-23T20:00:00Z\",\"annotations\":{"
         "\"wukong.novasphere.dev/domain\":\"win 10\",\"wukong.novasphere.dev/suspended\":\"true\","
         "\"wukong.novasphere.dev/lifecycle-state\":"
@@ -299,6 +304,7 @@ test_what_is_read(void **state)
     assert_string_equal(wukong->name, "web");
     assert_string_equal(wukong->uid, "u-1");
     assert_int_equal(wukong->generation, 7);
+    assert_string_equal(wukong->resource_version, "84");
     assert_string_equal(wukong->created, "2026-11-22T20:00:00Z");
     assert_true(wukong->deleting);
     assert_string_equal(wukong->vm_name, "web-vm-1");

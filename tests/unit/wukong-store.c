@@ -52,11 +52,13 @@ make_metadata(StoreWukong *self)
 {
     JsonObject *metadata = json_object_new();
     JsonObject *annotations = json_object_new();
+    g_autofree char *version = g_strdup_printf("%u", self->versions->len);
 
     json_object_set_string_member(metadata, "namespace", self->ns);
     json_object_set_string_member(metadata, "name", self->name);
     json_object_set_string_member(metadata, "uid", self->uid);
     json_object_set_int_member(metadata, "generation", self->generation);
+    json_object_set_string_member(metadata, "resourceVersion", version);
     json_object_set_string_member(metadata, "creationTimestamp", "2026-11-22T20:00:00Z");
     wk_json_set_string(annotations, WK_ANNOTATION_STATE, self->mirror);
     if (self->marked)
@@ -112,13 +114,24 @@ set_json(char **text, JsonObject *from, const char *member)
 }
 
 static gboolean
+is_newest(StoreWukong *self, const char *version)
+{
+    g_autofree char *newest = g_strdup_printf("%u", self->versions->len - 1);
+
+    return version == NULL || g_str_equal(version, newest);
+}
+
+static gboolean
 apply(StoreWukong *self, const char *body)
 {
     g_autoptr(JsonObject) object = wk_json_parse(body, -1, 1 << 20, NULL);
-    JsonObject *status;
+    JsonObject *metadata, *status;
 
     assert_non_null(object);
+    metadata = wk_json_get_object(object, "metadata");
     status = wk_json_get_object(object, "status");
+    if (!is_newest(self, wk_json_get_string(metadata, "resourceVersion")))
+        return FALSE;
     if (!self->pruned)
         set_json(&self->state, status, "lifecycleState");
     set_json(&self->conditions, status, "conditions");
@@ -180,16 +193,24 @@ json_patch(StoreWukong *self, const char *body)
     return TRUE;
 }
 
+/* What of it a write can change: one that changes nothing makes no version. */
+static char *
+content_of(StoreWukong *self)
+{
+    return g_strdup_printf("%s\x1f%s\x1f%s\x1f%s\x1f%d", self->state, self->conditions,
+                           self->mirror, self->action, self->marked);
+}
+
 gboolean
 store_wukong_patch(StoreWukong *self, gboolean is_status, const char *body)
 {
+    g_autofree char *before = content_of(self);
+    g_autofree char *after = NULL;
+
     if (!(is_status ? apply(self, body) : json_patch(self, body)))
         return FALSE;
-    store_wukong_commit(self);
-    /* A write that changes nothing makes no version, and the watch tells of none. */
-    if (self->versions->len > 1
-        && g_str_equal(store_wukong_get(self),
-                       g_ptr_array_index(self->versions, self->versions->len - 2)))
-        g_ptr_array_remove_index(self->versions, self->versions->len - 1);
+    after = content_of(self);
+    if (!g_str_equal(before, after))
+        store_wukong_commit(self);
     return TRUE;
 }

@@ -31,5 +31,6 @@ const char *store_wukong_get(StoreWukong *self);
 /* (transfer full): the @index-th version, as the watch tells it. */
 WkWukong *store_wukong_see(StoreWukong *self, guint index);
 
-/* Does what a PATCH with @body asks. Returns: FALSE when a test in it does not hold. */
+/* Does what a PATCH with @body asks. Returns: FALSE when a test in it does not hold, or it
+ * is for another version. */
 gboolean store_wukong_patch(StoreWukong *self, gboolean is_status, const char *body);
