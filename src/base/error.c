@@ -7,17 +7,19 @@
 
 typedef struct {
     const char *reason;
+    gint64 retry_after_ms;
 } WkErrorPrivate;
 
 static void
-wk_error_private_init(WkErrorPrivate *priv G_GNUC_UNUSED)
+wk_error_private_init(WkErrorPrivate *priv)
 {
+    priv->retry_after_ms = -1;
 }
 
 static void
 wk_error_private_copy(const WkErrorPrivate *from, WkErrorPrivate *to)
 {
-    to->reason = from->reason;
+    *to = *from;
 }
 
 static void
@@ -84,4 +86,19 @@ wk_error_get_reason(const GError *error)
     if (error == NULL || error->domain != WK_ERROR)
         return NULL;
     return wk_error_get_private(error)->reason;
+}
+
+void
+wk_error_set_retry_after_ms(GError *error, gint64 ms)
+{
+    g_return_if_fail(error != NULL && error->domain == WK_ERROR);
+    wk_error_get_private(error)->retry_after_ms = ms;
+}
+
+gint64
+wk_error_get_retry_after_ms(const GError *error)
+{
+    if (error == NULL || error->domain != WK_ERROR)
+        return -1;
+    return wk_error_get_private(error)->retry_after_ms;
 }

@@ -37,4 +37,9 @@ void wk_error_set_errno(GError **error, int errnum, const char *format, ...) G_G
  * another domain. */
 const char *wk_error_get_reason(const GError *error);
 
+/* When the peer wants to be asked again; -1, as in every new error: it did not say. @error is a
+ * WK_ERROR; the getter takes any, and NULL. */
+void wk_error_set_retry_after_ms(GError *error, gint64 ms);
+gint64 wk_error_get_retry_after_ms(const GError *error);
+
 G_END_DECLS
