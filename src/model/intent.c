@@ -12,51 +12,6 @@ wk_intent_clear(WkIntent *self)
     *self = (WkIntent){ 0 };
 }
 
-WkBinding *
-wk_binding_new(const char *uid, const char *ns, const char *name)
-{
-    WkBinding *self = g_new0(WkBinding, 1);
-
-    self->uid = g_strdup(uid);
-    self->ns = g_strdup(ns);
-    self->name = g_strdup(name);
-    return self;
-}
-
-WkBinding *
-wk_binding_copy(const WkBinding *self)
-{
-    WkBinding *copy = g_memdup2(self, sizeof *self);
-
-    copy->uid = g_strdup(self->uid);
-    copy->ns = g_strdup(self->ns);
-    copy->name = g_strdup(self->name);
-    copy->source = g_strdup(self->source);
-    copy->guest = g_strdup(self->guest);
-    copy->last_request_id = g_strdup(self->last_request_id);
-    copy->reason = g_strdup(self->reason);
-    copy->message = g_strdup(self->message);
-    copy->owed = g_strdup(self->owed);
-    return copy;
-}
-
-void
-wk_binding_free(WkBinding *self)
-{
-    if (self == NULL)
-        return;
-    g_free(self->uid);
-    g_free(self->ns);
-    g_free(self->name);
-    g_free(self->source);
-    g_free(self->guest);
-    g_free(self->last_request_id);
-    g_free(self->reason);
-    g_free(self->message);
-    g_free(self->owed);
-    g_free(self);
-}
-
 /* An id whose action failed is no reason to leave it at that: a changed spec may try it again. */
 static gboolean
 is_done_by_id(const WkIntent *intent, const WkBinding *binding, const char *mirrored_request_id)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "model/types.h"
+#include "model/operation.h"
 
 G_BEGIN_DECLS
 
@@ -50,6 +50,10 @@ WkBinding *wk_binding_new(const char *uid, const char *ns, const char *name);
 WkBinding *wk_binding_copy(const WkBinding *self);
 void wk_binding_free(WkBinding *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkBinding, wk_binding_free)
+
+/* Takes over how @operation, which has ended, did: unless a newer generation was dealt with since.
+ * Returns: TRUE when it was taken over. */
+gboolean wk_binding_note(WkBinding *self, const WkOperation *operation);
 
 typedef enum {
     WK_INTENT_NOTHING, /* no action is asked for */
