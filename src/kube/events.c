@@ -45,8 +45,9 @@ struct _WkEvents {
     gboolean flying;
     gboolean patching; /* what is under way is a series */
     gboolean stopped;
-    guint tries;       /* of the head, that failed while others got through */
-    guint64 successes; /* of the outlet, when the head failed last */
+    gboolean overflown; /* said so already */
+    guint tries;        /* of the head, that failed while others got through */
+    guint64 successes;  /* of the outlet, when the head failed last */
 };
 
 /* --- one event -------------------------------------------------------------------------------- */
@@ -309,6 +310,7 @@ static void
 finish_head(WkEvents *self)
 {
     self->tries = 0;
+    self->overflown = self->overflown && g_queue_get_length(&self->queue) > QUEUE_MAX / 2;
     finish(self, g_queue_pop_head(&self->queue));
 }
 
@@ -339,9 +341,12 @@ drop_oldest(WkEvents *self)
 {
     WkKubeEvent *event = g_queue_pop_nth(&self->queue, self->flying ? 1 : 0);
 
-    wk_log(WK_LOG_WARNING, NULL,
-           "too many Events wait for the API server; dropped the oldest: %s of %s/%s",
-           event->reason, event->ns, event->name);
+    if (!self->overflown)
+        wk_log(WK_LOG_WARNING, NULL,
+               "too many Events wait for the API server; the oldest are dropped, first: %s of "
+               "%s/%s",
+               event->reason, event->ns, event->name);
+    self->overflown = TRUE;
     finish(self, event);
 }
 

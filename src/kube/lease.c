@@ -196,6 +196,12 @@ wk_lease_hurry(WkLease *self)
         go_on(self, 0);
 }
 
+gboolean
+wk_lease_is_flying(const WkLease *self)
+{
+    return self->flying;
+}
+
 void
 wk_lease_stop(WkLease *self)
 {

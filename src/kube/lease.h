@@ -16,6 +16,7 @@ typedef struct _WkLease WkLease;
 WkLease *wk_lease_new(WkOutlet *outlet, guint renew_s, guint duration_s);
 void wk_lease_free(WkLease *self); /* after wk_outlet_stop(); NULL is fine */
 void wk_lease_hurry(WkLease *self);
+gboolean wk_lease_is_flying(const WkLease *self);
 void wk_lease_stop(WkLease *self); /* no more renewals */
 
 G_END_DECLS

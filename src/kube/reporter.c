@@ -50,7 +50,11 @@ on_drained(gpointer data)
 static void
 look_if_drained(WkReporter *self)
 {
-    if (self->drained == NULL || wk_outlet_count_flights(self->outlet) > 0)
+    /* Whether the Lease is renewed once more matters to nobody. */
+    guint flights =
+        wk_outlet_count_flights(self->outlet) - (wk_lease_is_flying(self->lease) ? 1 : 0);
+
+    if (self->drained == NULL || flights > 0)
         return;
     if (!has_untried(self) || wk_outlet_count_outages(self->outlet) > self->outages)
         wk_outlet_start_timer(&self->patience, 0, on_drained, self);

@@ -27,6 +27,7 @@ typedef struct {
 static gboolean is_outage(WkSubject *self, const GError *error);
 static gboolean leave_conditions_out(WkSubject *self, const GError *error);
 static gboolean forget_replaced(WkSubject *self, const GError *error);
+static gboolean wait_for_newer(WkSubject *self, const GError *error);
 static gboolean look_again(WkSubject *self, const GError *error);
 
 static const Ending endings[] = {
@@ -35,6 +36,9 @@ static const Ending endings[] = {
       "the API server does not let wukongd patch %s: %s", NULL },
     /* Gone, or its kind is: the watch will tell which. */
     { WK_WRITE_REST, WK_ERROR_NOT_FOUND, NULL, FOR_GOOD_MS, WK_END_BY_SAW, NULL, NULL, NULL },
+    /* Somebody else has written meanwhile, or it is another object of that name: the watch tells.
+     */
+    { WK_WRITE_STATUS, WK_ERROR_CONFLICT, "has been modified", 0, 0, NULL, NULL, wait_for_newer },
     { WK_WRITE_STATUS, WK_ERROR_CONFLICT, "uid mismatch", 0, 0, NULL, NULL, forget_replaced },
     { WK_WRITE_STATUS, WK_ERROR_CONFLICT, "UID in precondition", 0, 0, NULL, NULL,
       forget_replaced },
@@ -101,6 +105,17 @@ forget_replaced(WkSubject *self, const GError *error)
     wk_outlet_notice(self->reporter->outlet, "WukongReplaced", self->uid, text);
     wk_outlet_clear_notices(self->reporter->outlet, self->uid);
     wk_reporter_remove(self->reporter, self);
+    return TRUE;
+}
+
+/* The same again would be refused again; the backoff is for a watch that has fallen silent. */
+static gboolean
+wait_for_newer(WkSubject *self, const GError *error)
+{
+    (void)error;
+    g_free(self->refused_rv);
+    self->refused_rv = g_strdup(self->sent_rv);
+    back_off(self, -1);
     return TRUE;
 }
 

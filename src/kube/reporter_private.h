@@ -69,6 +69,8 @@ typedef struct {
 
     /* The write under way. */
     guint sent_version;
+    char *sent_rv;    /* resourceVersion that a status was made for; NULL: none */
+    char *refused_rv; /* the same, when the server knew a newer one */
     gboolean sent_urgent;
     char *sent_owed;
 

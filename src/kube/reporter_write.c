@@ -11,6 +11,8 @@
 #define ASSERTS_AT_ONCE 5
 #define ASSERT_MS       10000
 #define PEACE_MS        60000
+/* So many conflicts in a row with a version that was newer are answered at once. */
+#define CONFLICTS_AT_ONCE 5
 /* An echo that has not come after this is not waited for (sight.h, rule 4). */
 #define ECHO_MS 5000
 
@@ -54,6 +56,8 @@ subject_clear(gpointer data)
     wk_sight_free(self->sight);
     g_free(self->owed);
     g_free(self->sent_owed);
+    g_free(self->sent_rv);
+    g_free(self->refused_rv);
     g_free(self->status_made);
     g_free(self->meta_made);
     g_free(self->uid);
@@ -260,6 +264,22 @@ settle_if_gone(WkSubject *self)
         wk_subject_settle_owed(self, self->owed);
 }
 
+/* A status goes to the version that was seen, and no other (kube/status.h). The server knew a newer
+ * one; now that we know a newer one too there is nothing to wait for, unless this goes on and on.
+ */
+static void
+note_newer(WkSubject *self)
+{
+    const WkWukong *seen = wk_sight_get(self->sight);
+
+    if (self->refused_rv == NULL || seen == NULL
+        || g_strcmp0(seen->resource_version, self->refused_rv) == 0)
+        return;
+    g_clear_pointer(&self->refused_rv, g_free);
+    if (self->failures <= CONFLICTS_AT_ONCE)
+        self->not_before_us = 0;
+}
+
 /* The one step of the machine: called whenever anything changed; decides what comes next. */
 void
 wk_subject_step(WkSubject *self)
@@ -270,6 +290,7 @@ wk_subject_step(WkSubject *self)
 
     if (self->forgotten || wk_subject_is_writing(self))
         return;
+    note_newer(self);
     settle_if_gone(self);
     what = next_write(self);
     if (what == WK_WRITE_REST) {
@@ -467,6 +488,8 @@ send_status(WkSubject *self, gint64 now_us)
     g_autofree char *body = wk_status_apply_body(
         self->want, wk_sight_get(self->sight), wk_clock_real_us(), self->reporter->with_conditions);
 
+    g_free(self->sent_rv);
+    self->sent_rv = g_strdup(wk_sight_get(self->sight)->resource_version);
     self->sent_urgent = self->urgent;
     self->urgent = FALSE;
     self->last_status_us = now_us;

@@ -71,13 +71,19 @@ wk_sight_meta_text(const WkWukong *seen)
 }
 
 static char *
-print_of(const WkWukong *seen)
+content_of(const WkWukong *seen)
 {
     g_autofree char *status = wk_sight_status_text(seen);
     g_autofree char *meta = wk_sight_meta_text(seen);
 
     return g_strdup_printf("%" G_GINT64_FORMAT "\x1f%s\x1f%s\x1f%s", seen->generation,
                            seen->intent.raw != NULL ? seen->intent.raw : "", status, meta);
+}
+
+static char *
+print_of(const WkWukong *seen)
+{
+    return seen->resource_version != NULL ? g_strdup(seen->resource_version) : content_of(seen);
 }
 
 /* --- the rules (sight.h) ---------------------------------------------------------------------- */
@@ -210,3 +216,41 @@ wk_sight_get_newest(WkSight *self)
 {
     return self->doubt != NULL ? self->doubt : self->shown;
 }
+<<<<<<< HEAD
+=======
+
+WkWukong *
+wk_sight_copy(const WkWukong *self)
+{
+    WkWukong *copy = g_memdup2(self, sizeof *self);
+    char **texts[] = {
+        &copy->ns,
+        &copy->resource_version,
+        &copy->name,
+        &copy->uid,
+        &copy->created,
+        &copy->vm_name,
+        &copy->node_name,
+        &copy->domain,
+        &copy->pressure,
+        &copy->on_restore_failure,
+        &copy->seen_state,
+        &copy->seen_mirror,
+        &copy->mirrored_request_id,
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(texts); i++)
+        *texts[i] = g_strdup(*texts[i]);
+    for (gsize i = 0; i < WK_CONDITION_TYPES; i++) {
+        copy->conditions[i].status = g_strdup(copy->conditions[i].status);
+        copy->conditions[i].reason = g_strdup(copy->conditions[i].reason);
+        copy->conditions[i].message = g_strdup(copy->conditions[i].message);
+        copy->conditions[i].last_transition = g_strdup(copy->conditions[i].last_transition);
+    }
+    copy->intent.request_id = g_strdup(copy->intent.request_id);
+    copy->intent.raw = g_strdup(copy->intent.raw);
+    if (copy->intent.error != NULL)
+        copy->intent.error = g_error_copy(copy->intent.error);
+    return copy;
+}
+>>>>>>> reporter

@@ -26,8 +26,8 @@ G_BEGIN_DECLS
  *  5. A server that refuses because the object is not as we think (refuted) has settled it: all
  *     that the watch told is believed.
  *
- * Echoes are recognised by what the object says, since resourceVersion is not kept: everything of
- * ours in it, the action asked for, and the generation. Pure; no timers.
+ * Echoes are recognised by their resourceVersion, which is only ever compared for being the same;
+ * where there is none, by what the object says. Pure; no timers.
  */
 typedef struct _WkSight WkSight;
 

@@ -108,7 +108,7 @@ is_going(WkKubeStream *self)
     return self->transfer != NULL && !self->is_freed;
 }
 
-/* One line at *@start of @text. Returns: FALSE when the stream is over. */
+/* @text is one line. Returns: FALSE when the stream is over. */
 static gboolean
 tell_line(WkKubeStream *self, char *text, gsize length)
 {
@@ -128,38 +128,43 @@ tell_line(WkKubeStream *self, char *text, gsize length)
     return FALSE;
 }
 
-/*
- * The bytes are taken away from the transfer meanwhile: what the listener does, an iteration of the
- * main loop even, can't move them. What is left of them, a line's beginning, goes back.
- */
+/* The beginning of a line that is too long already need not be waited for. */
+static void
+check_beginning(WkKubeStream *self)
+{
+    GString *body = wk_kube_transfer_get_body(self->transfer);
+
+    self->looked_at = body->len;
+    if (body->len > self->options.max_line_bytes)
+        (void)tell_line(self, body->str, body->len);
+}
+
+/* The bytes are taken away from the transfer meanwhile, which the listener may free. What is left
+ * of them, a line's beginning, goes back. */
 static void
 tell_lines(WkKubeStream *self)
 {
     GString *body = wk_kube_transfer_get_body(self->transfer);
+    const gsize length = body->len;
+    const gsize known = self->looked_at;
     g_autofree char *text = NULL;
-    gsize length = body->len;
+    char *newline = NULL;
     gsize start = 0;
-    char *newline;
 
-    newline = memchr(body->str + self->looked_at, '\n', length - self->looked_at);
-    if (newline == NULL) {
-        self->looked_at = length;
-        if (length > self->options.max_line_bytes)
-            tell_line(self, body->str, length);
-        return;
+    if (memchr(body->str + known, '\n', length - known) != NULL) {
+        text = g_memdup2(body->str, length + 1);
+        newline = memchr(text + known, '\n', length - known);
+        g_string_truncate(body, 0);
     }
-    text = g_memdup2(body->str, length + 1);
-    g_string_truncate(body, 0);
-    newline = text + (newline - body->str);
     while (newline != NULL) {
         if (!tell_line(self, text + start, (gsize)(newline - text) - start))
             return;
         start = (gsize)(newline - text) + 1;
         newline = memchr(text + start, '\n', length - start);
     }
-    g_string_prepend_len(wk_kube_transfer_get_body(self->transfer), text + start,
-                         (gssize)(length - start));
-    self->looked_at = length - start;
+    if (text != NULL)
+        g_string_prepend_len(body, text + start, (gssize)(length - start));
+    check_beginning(self);
 }
 
 /* Returns: FALSE when @self is no more. */

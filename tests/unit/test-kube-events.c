@@ -122,8 +122,8 @@ test_body(void **state)
     regarding = wk_json_get_object(body, "regarding");
     assert_string_equal(wk_json_get_string(regarding, "uid"), "u1");
     assert_string_equal(wk_json_get_string(regarding, "kind"), "Wukong");
-    assert_true(g_str_has_prefix(
-        wk_json_get_string(wk_json_get_object(body, "metadata"), "name"), "vm-1."));
+    assert_true(g_str_has_prefix(wk_json_get_string(wk_json_get_object(body, "metadata"), "name"),
+                                 "vm-1."));
     assert_int_equal(strlen(wk_json_get_string(body, "eventTime")),
                      strlen("2026-11-22T20:00:00.123456Z"));
     double_answer(double_wait(POST), "{}");
