@@ -57,6 +57,7 @@ say_ready(WkAgent *self)
     if (why != NULL)
         return;
     self->said_ready = TRUE;
+    wk_wukongs_set_ready(self->wukongs);
     (void)sd_notify(0, "READY=1\nSTATUS=ready");
     wk_log(WK_LOG_INFO, NULL, "ready: %u guest(s) on %u source(s)", wk_engine_count(self->engine),
            self->sources->len);

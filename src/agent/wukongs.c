@@ -125,7 +125,7 @@ wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry)
     const char *reason = NULL;
     WkGuest *guest;
 
-    if (entry->seen == NULL)
+    if (entry->seen == NULL || !self->ready)
         return;
     guest = wk_wukongs_find_guest(self, entry, &reason, &message);
     if (holds_image(guest))
@@ -339,6 +339,19 @@ static const WkReporterListener reporter_listener = { .removed = on_removed,
 
 /* ---- from the engine ---- */
 
+void
+wk_wukongs_set_ready(WkWukongs *self)
+{
+    g_autoptr(GPtrArray) entries = NULL;
+
+    if (self == NULL || self->ready)
+        return;
+    self->ready = TRUE;
+    entries = list_entries(self);
+    for (guint i = 0; i < entries->len; i++)
+        wk_wukongs_reconcile(self, g_ptr_array_index(entries, i));
+}
+
 /* An orphan's image is gone: so is what was known of its Wukong. */
 static void
 bury_dead_owners(WkWukongs *self, const char *uuid)
@@ -405,6 +418,7 @@ wk_wukongs_guest_gone(WkWukongs *self, const char *uuid)
 void
 wk_wukongs_operation_changed(WkWukongs *self, const WkOperation *op)
 {
+    const WkGuest *guest;
     WkEntry *entry;
 
     if (self == NULL)
@@ -417,7 +431,10 @@ wk_wukongs_operation_changed(WkWukongs *self, const WkOperation *op)
     /* as the ledger did in the transaction that ended it */
     if (wk_op_state_is_final(op->state) && op->wukong_uid != NULL && entry->binding != NULL)
         (void)wk_binding_note(entry->binding, op);
-    wk_wukongs_reconcile(self, entry);
+    guest = wk_engine_find(self->engine, op->guest);
+    /* the guest's state follows at once, and the two are told in one write */
+    if (guest == NULL || guest->view == NULL || g_strcmp0(guest->view->operation, op->id) != 0)
+        wk_wukongs_reconcile(self, entry);
 }
 
 static gboolean

@@ -29,6 +29,10 @@ WkWukongs *wk_wukongs_new(const WkWukongsOptions *options, GError **error);
 void wk_wukongs_free(WkWukongs *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkWukongs, wk_wukongs_free)
 
+/* Each source was tried once, and what an earlier life left was looked at: from now on guests are
+ * told of and acted on; before, what they do is only not known yet. @self may be NULL. */
+void wk_wukongs_set_ready(WkWukongs *self);
+
 /* What the engine tells; @self may be NULL. */
 void wk_wukongs_guest_changed(WkWukongs *self, const WkView *view);
 void wk_wukongs_guest_gone(WkWukongs *self, const char *uuid);

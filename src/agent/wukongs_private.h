@@ -45,6 +45,7 @@ struct _WkWukongs {
     GHashTable *entries;  /* utf8 uid:WkEntry */
     GHashTable *by_guest; /* utf8 uuid:WkEntry: whoever the guest belongs to */
     gboolean synced;
+    gboolean ready;
     guint retry_source; /* for entries that wait, see waits_for */
 };
 

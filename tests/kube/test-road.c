@@ -204,12 +204,22 @@ test_request_id(void **state G_GNUC_UNUSED)
     e2e_check_domstate(GUEST, "running");
 }
 
+static gboolean
+is_later(gpointer data)
+{
+    return g_get_real_time() / G_USEC_PER_SEC > *(const gint64 *)data;
+}
+
 static void
 test_two_for_one_guest(void **state G_GNUC_UNUSED)
 {
     g_autofree char *out = NULL;
 
+    gint64 second;
+
     ke_start(NAME);
+    second = g_get_real_time() / G_USEC_PER_SEC; /* creationTimestamp has no finer grain */
+    lab_ok(lab_wait("the next second", 2000, is_later, &second, &error));
     lab_ok(lab_kube_wukong("second", &error));
     lab_ok(
         (out = lab_kubectl_out(&error, "patch", "wk", "second", "--subresource=status",
