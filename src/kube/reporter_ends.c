@@ -24,6 +24,7 @@ typedef struct {
     gboolean (*also)(WkSubject *self, const GError *error);
 } Ending;
 
+static gboolean do_without_status(WkSubject *self, const GError *error);
 static gboolean is_outage(WkSubject *self, const GError *error);
 static gboolean leave_conditions_out(WkSubject *self, const GError *error);
 static gboolean forget_replaced(WkSubject *self, const GError *error);
@@ -31,6 +32,8 @@ static gboolean wait_for_newer(WkSubject *self, const GError *error);
 static gboolean look_again(WkSubject *self, const GError *error);
 
 static const Ending endings[] = {
+    /* Kubernetes 1.36 does not prune an apply of fields that the CRD lacks, but answers 500. */
+    { WK_WRITE_STATUS, -1, "not declared in schema", 0, 0, NULL, NULL, do_without_status },
     { WK_WRITE_REST, -1, NULL, 0, 0, NULL, NULL, is_outage },
     { WK_WRITE_REST, WK_ERROR_DENIED, NULL, HOLD_MS, 0, "Forbidden",
       "the API server does not let wukongd patch %s: %s", NULL },
@@ -76,21 +79,26 @@ is_outage(WkSubject *self, const GError *error)
     return TRUE;
 }
 
+static void
+drop_conditions(WkReporter *reporter)
+{
+    reporter->with_conditions = FALSE;
+    wk_outlet_notice(reporter->outlet, "ConditionsLeftOut", NULL,
+                     "status.conditions of Wukongs belongs to somebody else as a whole here, so "
+                     "wukongd does not write its conditions (lifecycleState says the same)");
+}
+
 /* conditions[type="..."] in a message is one condition of a list by type; without the bracket it
  * is the whole list that belongs to somebody else, for every Wukong of this server. */
 static gboolean
 leave_conditions_out(WkSubject *self, const GError *error)
 {
-    WkReporter *reporter = self->reporter;
     const char *after = strstr(error->message, "status.conditions") + strlen("status.conditions");
     gboolean whole = *after != '[' || error->code == WK_ERROR_INVALID;
 
-    if (!whole || !reporter->with_conditions)
+    if (!whole || !self->reporter->with_conditions)
         return FALSE;
-    reporter->with_conditions = FALSE;
-    wk_outlet_notice(reporter->outlet, "ConditionsLeftOut", NULL,
-                     "status.conditions of Wukongs belongs to somebody else as a whole here, so "
-                     "wukongd does not write its conditions (lifecycleState says the same)");
+    drop_conditions(self->reporter);
     return TRUE;
 }
 
@@ -216,6 +224,26 @@ note_meta_made(WkSubject *self, const WkWukong *made)
     self->meta_odd = wk_subject_is_meta_in(self, made) ? 0 : self->sent_version;
     if (self->sent_owed != NULL)
         wk_subject_settle_owed(self, self->sent_owed);
+}
+
+/* As if it had been taken and pruned: the annotation carries the state. Where only our conditions
+ * have a member too many for an operator's list, lifecycleState goes without them. */
+static gboolean
+do_without_status(WkSubject *self, const GError *error)
+{
+    const WkWukong *shown = wk_sight_get(self->sight);
+
+    if (self->reporter->with_conditions && strstr(error->message, "status.conditions") != NULL
+        && strstr(error->message, "status.lifecycleState") == NULL) {
+        drop_conditions(self->reporter);
+        return TRUE;
+    }
+    if (shown == NULL)
+        return FALSE;
+    self->failures = 0;
+    self->not_before_us = self->hold_until_us = 0;
+    note_status_made(self, shown);
+    return TRUE;
 }
 
 /* An answer that is no Wukong says no more than that the write was done: what the watch tells

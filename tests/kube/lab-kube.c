@@ -286,15 +286,16 @@ lab_kube_new_token(const char *node, const char *path, GError **error)
         lab_kubectl_out(error, "create", "token", "wukongd", "-n", "wukong-system",
                         "--bound-object-kind=Node", "--bound-object-name", node, NULL);
     g_autofree char *text = NULL;
+    g_autofree char *token_path = g_strconcat(path, ".token", NULL);
 
-    if (token == NULL)
+    if (token == NULL || !write_text(token_path, token, error))
         return FALSE;
     text = g_strdup_printf("apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
                            "clusters:\n- name: lab\n  cluster:\n    server: " SERVER "\n"
                            "    certificate-authority: ca.crt\n"
                            "contexts:\n- name: lab\n  context: {cluster: lab, user: agent}\n"
-                           "users:\n- name: agent\n  user: {token: \"%s\"}\n",
-                           token);
+                           "users:\n- name: agent\n  user: {tokenFile: \"%s\"}\n",
+                           token_path);
     return write_text(path, text, error);
 }
 
