@@ -215,7 +215,8 @@ find_same(const WkGuest *guest, const WkRequest *request)
     const WkTask *task = guest->next != NULL ? guest->next : guest->task;
 
     if (task == NULL || task->op == NULL || task->finishing || task->stopping
-        || task->op->action != request->action || task->asked != request->target)
+        || task->op->action != request->action || task->asked != request->target
+        || g_strcmp0(task->op->wukong_uid, request->wukong_uid) != 0)
         return NULL;
     return wk_operation_copy(task->op);
 }

@@ -3,6 +3,8 @@
 
 #include "agent/api.h"
 
+#include "agent/doctor.h"
+
 #include "base/error.h"
 #include "base/names.h"
 
@@ -32,6 +34,16 @@ typedef enum {
     MATCH_EXACT,
 } Match;
 
+/* "NS/NAME" */
+static gboolean
+is_wukong(const WkOwner *owner, const char *key)
+{
+    const gsize length = owner->ns != NULL ? strlen(owner->ns) : 0;
+
+    return length > 0 && strncmp(key, owner->ns, length) == 0 && key[length] == '/'
+           && g_strcmp0(key + length + 1, owner->name) == 0;
+}
+
 static Match
 match_key(const WkGuest *guest, const char *key)
 {
@@ -39,6 +51,8 @@ match_key(const WkGuest *guest, const char *key)
     const gsize length = strlen(source);
 
     if (g_str_equal(guest->uuid, key) || g_str_equal(guest->name, key))
+        return MATCH_EXACT;
+    if (is_wukong(&guest->owner, key))
         return MATCH_EXACT;
     if (strncmp(key, source, length) == 0 && key[length] == ':'
         && g_str_equal(guest->name, key + length + 1))
@@ -173,6 +187,14 @@ list_images(gpointer agent)
     return images;
 }
 
+static GPtrArray *
+list_checks(gpointer agent)
+{
+    WkApi *self = agent;
+
+    return wk_doctor_examine(self->engine, self->sources);
+}
+
 char *
 wk_api_not_ready(const WkApi *self)
 {
@@ -205,5 +227,6 @@ wk_api_init(WkControlApi *api, const char *node_name)
                            .list_operations = list_operations,
                            .find_operation = find_operation,
                            .list_images = list_images,
+                           .list_checks = list_checks,
                            .not_ready = not_ready };
 }

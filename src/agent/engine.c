@@ -30,6 +30,12 @@ wk_engine_new(const WkEngineOptions *options, const WkEngineListener *listener, 
     return self;
 }
 
+const char *
+wk_engine_get_cannot_save(WkEngine *self)
+{
+    return self->cannot_save;
+}
+
 void
 wk_engine_configure(WkEngine *self, const WkEngineOptions *options)
 {
@@ -261,6 +267,19 @@ wk_engine_cancel(WkEngine *self, const char *uuid, GError **error)
                      "guest '%s': nothing is under way that could be cancelled",
                      guest != NULL ? guest->name : uuid);
     return g_steal_pointer(&result);
+}
+
+void
+wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner)
+{
+    static const WkOwner none = { NULL };
+    WkGuest *guest = wk_engine_find(self, uuid);
+
+    if (guest == NULL)
+        return;
+    wk_owner_copy(owner != NULL ? owner : &none, &guest->owner);
+    if (guest->view != NULL)
+        wk_engine_publish_guest(self, guest);
 }
 
 void

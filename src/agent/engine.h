@@ -49,6 +49,7 @@ void wk_engine_guest_touched(WkEngine *self, WkSource *source, const char *uuid)
 
 /* What may change while running: why nothing can be saved to disk (NULL: it can). */
 void wk_engine_set_cannot_save(WkEngine *self, const char *why);
+const char *wk_engine_get_cannot_save(WkEngine *self); /* (transfer none) */
 /* Applies the bounds and defaults of @options; the rest of it is not looked at. */
 void wk_engine_configure(WkEngine *self, const WkEngineOptions *options);
 
@@ -62,6 +63,9 @@ WkOperation *wk_engine_submit_finish(WkEngine *self, GAsyncResult *result, GErro
 
 /* Asks the operation in flight or queued on @uuid to stop. Returns: (transfer full). */
 WkOperation *wk_engine_cancel(WkEngine *self, const char *uuid, GError **error);
+
+/* The Wukong that guest @uuid is published with; @owner (copied) NULL: none. */
+void wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner);
 
 /* (transfer none): the guest, or NULL. */
 WkGuest *wk_engine_find(WkEngine *self, const char *uuid);

@@ -34,6 +34,7 @@ wk_guest_free(gpointer guest)
     wk_facts_free(self->facts);
     wk_record_free(self->record);
     wk_view_free(self->view);
+    wk_owner_clear(&self->owner);
     g_free(self->uuid);
     g_free(self->name);
     g_free(self);
@@ -73,7 +74,8 @@ wk_guest_update_view(WkGuest *self)
                                 .look = self->seen ? &self->look : NULL,
                                 .facts = self->facts,
                                 .operation = self->task != NULL ? self->task->op : NULL,
-                                .foreign_save = self->foreign_save };
+                                .foreign_save = self->foreign_save,
+                                .owner = &self->owner };
     g_autoptr(WkView) view = wk_view_make(&input);
 
     if (self->view != NULL && wk_view_equal(self->view, view))

@@ -20,6 +20,7 @@ typedef struct {
     gboolean foreign_save;   /* a managed save that is not ours lies at M */
     gboolean guard_synced;   /* row Q2 */
     gboolean needs_recovery; /* or may: it is to be looked at yet; readiness waits for it */
+    WkOwner owner;           /* its Wukong, for the view */
     WkView *view;            /* as last published; NULL: never */
 
     WkTask *task;       /* in flight: the guest is its alone (I6); owned */

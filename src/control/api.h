@@ -3,6 +3,7 @@
 
 #include <gio/gio.h>
 
+#include "model/check.h"
 #include "model/view.h"
 
 G_BEGIN_DECLS
@@ -39,6 +40,9 @@ typedef struct {
 
     /* (transfer full) (element-type WkImageView). */
     GPtrArray *(*list_images)(gpointer agent);
+
+    /* (transfer full) (element-type WkCheck): what a person should know of this node. */
+    GPtrArray *(*list_checks)(gpointer agent);
 
     /* Readiness: NULL when ready, else (transfer full) why not yet. */
     char *(*not_ready)(gpointer agent);

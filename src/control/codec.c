@@ -71,6 +71,17 @@ set_count_if(JsonObject *object, const char *member, guint64 value)
         set_count(object, member, value);
 }
 
+static JsonObject *
+codec_owner(const WkOwner *owner)
+{
+    JsonObject *object = json_object_new();
+
+    set_text(object, "namespace", owner->ns);
+    set_text(object, "name", owner->name);
+    set_text(object, "uid", owner->uid);
+    return object;
+}
+
 JsonObject *
 wk_codec_guest(const WkView *view)
 {
@@ -79,6 +90,8 @@ wk_codec_guest(const WkView *view)
     set_text(object, "id", view->id);
     set_text(object, "name", view->name);
     set_text(object, "source", view->source);
+    if (view->owner.uid != NULL)
+        json_object_set_object_member(object, "wukong", codec_owner(&view->owner));
     set_text(object, "state", wk_state_name(view->state));
     set_text(object, "target", wk_target_name(view->target));
     set_text(object, "reason", view->reason);
@@ -154,6 +167,18 @@ wk_codec_image(const WkImageView *image)
     json_object_set_boolean_member(object, "orphan", image->orphan);
     set_text(object, "digest", image->digest);
     set_text(object, "reason", image->reason);
+    return object;
+}
+
+JsonObject *
+wk_codec_check(const WkCheck *check)
+{
+    JsonObject *object = json_object_new();
+
+    set_text(object, "name", check->name);
+    set_text(object, "level", wk_check_level_name(check->level));
+    set_text(object, "message", check->message);
+    set_text(object, "nextStep", check->next_step);
     return object;
 }
 

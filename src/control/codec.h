@@ -3,6 +3,7 @@
 
 #include <json-glib/json-glib.h>
 
+#include "model/check.h"
 #include "model/view.h"
 
 G_BEGIN_DECLS
@@ -11,6 +12,8 @@ G_BEGIN_DECLS
 JsonObject *wk_codec_guest(const WkView *view);
 JsonObject *wk_codec_operation(const WkOperation *operation);
 JsonObject *wk_codec_image(const WkImageView *image);
+
+JsonObject *wk_codec_check(const WkCheck *check);
 
 /* RFC 9457 problem from @error, with its HTTP @status. */
 JsonObject *wk_codec_problem(const GError *error, guint *status);

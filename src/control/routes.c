@@ -167,6 +167,18 @@ list_images(WkExchange *exchange)
 }
 
 static void
+list_checks(WkExchange *exchange)
+{
+    WkControl *control = exchange->control;
+    g_autoptr(GPtrArray) checks = control->api.list_checks(control->agent);
+    JsonArray *items = json_array_new();
+
+    for (guint i = 0; i < checks->len; i++)
+        json_array_add_object_element(items, wk_codec_check(g_ptr_array_index(checks, i)));
+    answer_items(exchange, items);
+}
+
+static void
 answer_status(WkExchange *exchange, const char *status)
 {
     JsonObject *object = json_object_new();
@@ -332,6 +344,7 @@ static const WkRoute routes[] = {
     { "GET", "/v1/operations", list_operations, TRUE, WK_ACTION_NONE },
     { "GET", "/v1/operations/{id}", get_operation, TRUE, WK_ACTION_NONE },
     { "GET", "/v1/images", list_images, FALSE, WK_ACTION_NONE },
+    { "GET", "/v1/doctor", list_checks, FALSE, WK_ACTION_NONE },
     { "GET", "/healthz", get_healthz, FALSE, WK_ACTION_NONE },
     { "GET", "/readyz", get_readyz, FALSE, WK_ACTION_NONE },
     { "GET", "/metrics", get_metrics, FALSE, WK_ACTION_NONE },

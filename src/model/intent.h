@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "model/types.h"
+#include "model/operation.h"
 
 G_BEGIN_DECLS
 
@@ -19,7 +19,7 @@ typedef struct {
     guint timeout_s;     /* 0: omitted */
     char *request_id;    /* NULL: none */
     char *raw;           /* the object as compact JSON, to test against when it is removed */
-    GError *error;       /* it can't be understood: a final error; the rest is not set then */
+    GError *error;       /* it can't be understood: a final error; else only present is set then */
 } WkIntent;
 
 void wk_intent_clear(WkIntent *self);
@@ -51,6 +51,10 @@ WkBinding *wk_binding_copy(const WkBinding *self);
 void wk_binding_free(WkBinding *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkBinding, wk_binding_free)
 
+/* Takes over how @operation, which has ended, did: unless a newer generation was dealt with since.
+ * Returns: TRUE when it was taken over. */
+gboolean wk_binding_note(WkBinding *self, const WkOperation *operation);
+
 typedef enum {
     WK_INTENT_NOTHING, /* no action is asked for */
     WK_INTENT_DO,      /* to be done now */
@@ -64,8 +68,10 @@ typedef enum {
  * NULL: nothing) and @mirrored_request_id (from the annotation, believed only without a row). Pure.
  * The rules, in this order (contract, section 1):
  *  - no action: NOTHING;
- *  - a requestId that is known as done: DONE;
- *  - the generation that was dealt with: DONE when it succeeded, else FAILED;
+ *  - a requestId that is known as done, whatever the generation: DONE. One whose action failed or
+ *    was cancelled is not;
+ *  - the generation that was dealt with: DONE when it succeeded, else FAILED. Any other, a lower one
+ *    too (restored from a backup), is a new one;
  *  - exactly the text that is still owed its removal: DONE (only the rest of the spec changed);
  *  - not understood: WRONG; else DO.
  */

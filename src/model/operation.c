@@ -18,6 +18,10 @@ wk_operation_new(const WkRequest *request, const char *source, const char *name,
     self->target = request->target;
     self->fallback = request->fallback;
     self->origin = request->origin;
+    self->wukong_uid = g_strdup(request->wukong_uid);
+    self->generation = request->generation;
+    self->request_id = g_strdup(request->request_id);
+    self->owed = g_strdup(request->owed);
     self->state = WK_OP_QUEUED;
     self->step = WK_STEP_NONE;
     self->accepted_at_us = wk_clock_real_us();
@@ -36,6 +40,9 @@ wk_operation_copy(const WkOperation *self)
     copy->name = g_strdup(self->name);
     copy->reason = g_strdup(self->reason);
     copy->message = g_strdup(self->message);
+    copy->wukong_uid = g_strdup(self->wukong_uid);
+    copy->request_id = g_strdup(self->request_id);
+    copy->owed = g_strdup(self->owed);
     return copy;
 }
 
@@ -50,6 +57,9 @@ wk_operation_free(WkOperation *self)
     g_free(self->name);
     g_free(self->reason);
     g_free(self->message);
+    g_free(self->wukong_uid);
+    g_free(self->request_id);
+    g_free(self->owed);
     g_free(self);
 }
 

@@ -15,6 +15,12 @@ typedef struct {
     WkOrigin origin;
     guint timeout_s; /* 0: the default for the action */
     gboolean dry_run;
+
+    /* The Wukong whose spec asks; NULL and 0: none does. */
+    const char *wukong_uid;
+    gint64 generation;      /* of the spec that asks */
+    const char *request_id; /* NULL: none */
+    const char *owed;       /* spec.lifecycleAction, to be removed once it is done */
 } WkRequest;
 
 #define WK_TIMEOUT_MAX_S 86400
@@ -41,6 +47,12 @@ typedef struct {
     gint64 finished_at_us;
     char *reason;  /* NULL: none */
     char *message; /* NULL: none */
+
+    /* The Wukong that asked, as in WkRequest: what the ledger fences a repetition by (I5). */
+    char *wukong_uid;
+    gint64 generation;
+    char *request_id;
+    char *owed;
 
     guint64 done_bytes; /* of total_bytes; 0/0 when there is nothing to count */
     guint64 total_bytes;

@@ -31,6 +31,32 @@ static const struct {
     [WK_POWER_STOPPING] = { WK_STATE_RUNNING, WK_TARGET_NONE, "ShuttingDown", "shutting down" },
 };
 
+void
+wk_owner_clear(WkOwner *self)
+{
+    g_clear_pointer(&self->ns, g_free);
+    g_clear_pointer(&self->name, g_free);
+    g_clear_pointer(&self->uid, g_free);
+}
+
+void
+wk_owner_copy(const WkOwner *from, WkOwner *to)
+{
+    const WkOwner copy = { .ns = g_strdup(from->ns),
+                           .name = g_strdup(from->name),
+                           .uid = g_strdup(from->uid) };
+
+    wk_owner_clear(to);
+    *to = copy;
+}
+
+gboolean
+wk_owner_equal(const WkOwner *a, const WkOwner *b)
+{
+    return g_strcmp0(a->ns, b->ns) == 0 && g_strcmp0(a->name, b->name) == 0
+           && g_strcmp0(a->uid, b->uid) == 0;
+}
+
 static void
 set(WkView *self, WkState state, WkTarget target, const char *reason, const char *message)
 {
@@ -189,6 +215,8 @@ wk_view_make(const WkViewInput *in)
     self->memory_bytes = in->facts != NULL ? in->facts->memory_kib * 1024 : 0;
     self->progress_percent = -1;
     self->restorable = -1;
+    if (in->owner != NULL)
+        wk_owner_copy(in->owner, &self->owner);
     view_record(self, in);
     view_saved(self, in->record);
     view_operation(self, in->operation);
@@ -210,6 +238,8 @@ wk_view_copy(const WkView *self)
     copy->reason = g_strdup(self->reason);
     copy->message = g_strdup(self->message);
     copy->operation = g_strdup(self->operation);
+    copy->owner = (WkOwner){ NULL };
+    wk_owner_copy(&self->owner, &copy->owner);
     return copy;
 }
 
@@ -224,6 +254,7 @@ wk_view_free(WkView *self)
     g_free(self->reason);
     g_free(self->message);
     g_free(self->operation);
+    wk_owner_clear(&self->owner);
     g_free(self);
 }
 
@@ -237,7 +268,7 @@ wk_view_equal(const WkView *a, const WkView *b)
            && a->saved_bytes == b->saved_bytes && a->saved_at_us == b->saved_at_us
            && a->memory_bytes == b->memory_bytes && a->last_action == b->last_action
            && a->last_action_at_us == b->last_action_at_us && a->restorable == b->restorable
-           && g_strcmp0(a->operation, b->operation) == 0;
+           && g_strcmp0(a->operation, b->operation) == 0 && wk_owner_equal(&a->owner, &b->owner);
 }
 
 WkImageView *

@@ -7,6 +7,17 @@
 
 G_BEGIN_DECLS
 
+/* The Wukong that a guest belongs to; all NULL: none. */
+typedef struct {
+    char *ns; /* namespace */
+    char *name;
+    char *uid;
+} WkOwner;
+
+void wk_owner_copy(const WkOwner *from, WkOwner *to); /* what was in @to is freed */
+void wk_owner_clear(WkOwner *self);
+gboolean wk_owner_equal(const WkOwner *a, const WkOwner *b);
+
 /*
  * A guest as it is published: by the API, in the Wukong's status, in `wukongctl list`. A
  * projection: nothing is ever decided from it.
@@ -28,6 +39,7 @@ typedef struct {
     gint64 last_action_at_us;
     int restorable;  /* -1: does not apply, 0 no, 1 yes */
     char *operation; /* id of the operation in flight; NULL: none */
+    WkOwner owner;
 } WkView;
 
 /* What a view is made of; all but @record may be missing. */
@@ -38,6 +50,7 @@ typedef struct {
     const WkFacts *facts;         /* NULL: not seen yet */
     const WkOperation *operation; /* in flight (queued ones don't count); NULL: none */
     gboolean foreign_save;        /* a managed save that is not ours lies there */
+    const WkOwner *owner;         /* NULL: none */
 } WkViewInput;
 
 /* Returns: (transfer full). Pure; never fails. The table is in docs/states.md. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "model/intent.h"
 #include "model/operation.h"
 #include "model/record.h"
 #include "vault/vault.h"
@@ -48,7 +49,9 @@ gboolean wk_ledger_commit(WkLedger *self, const WkRecord *record, WkLedgerState 
 /* Removes the row of a guest in state none. */
 gboolean wk_ledger_forget(WkLedger *self, const char *source, const char *uuid, GError **error);
 
-/* Operations: put inserts or replaces by id. */
+/* Operations: put inserts or replaces by id. An operation that ends and has a Wukong is noted in
+ * that one's binding (wk_binding_note), where there is one, in the same transaction: what was done
+ * and that it was done can't be told apart by a crash (I5). */
 gboolean wk_ledger_put_operation(WkLedger *self, const WkOperation *operation, GError **error);
 /* Returns: (transfer full) (element-type WkOperation): those not final, oldest first. */
 GPtrArray *wk_ledger_open_operations(WkLedger *self, GError **error);
@@ -57,5 +60,26 @@ GPtrArray *wk_ledger_open_operations(WkLedger *self, GError **error);
 GPtrArray *wk_ledger_history(WkLedger *self, const char *guest, guint limit, GError **error);
 /* Drops final operations that finished before @before_us. */
 gboolean wk_ledger_trim(WkLedger *self, gint64 before_us, GError **error);
+
+/* Wukongs: put inserts or replaces by uid. */
+gboolean wk_ledger_put_binding(WkLedger *self, const WkBinding *binding, GError **error);
+/* Returns: (transfer full) (element-type WkBinding): all. */
+GPtrArray *wk_ledger_list_bindings(WkLedger *self, GError **error);
+/* An action's removal is owed no longer: only while @owed is what is owed. */
+gboolean wk_ledger_settle_owed(WkLedger *self, const char *uid, const char *owed, GError **error);
+gboolean wk_ledger_forget_binding(WkLedger *self, const char *uid, GError **error);
+
+/* The outbox: what is to be told to the API server and was not yet, oldest first. */
+#define WK_OUTBOX_MAX       1000
+#define WK_OUTBOX_MAX_BYTES 8192
+typedef struct {
+    gint64 seq;
+    char *body;
+} WkOutboxEntry;
+/* The oldest goes where there are WK_OUTBOX_MAX. @seq: of the new one. */
+gboolean wk_ledger_put_outbox(WkLedger *self, const char *body, gint64 *seq, GError **error);
+gboolean wk_ledger_drop_outbox(WkLedger *self, gint64 seq, GError **error);
+/* Returns: (transfer full) (element-type WkOutboxEntry). */
+GPtrArray *wk_ledger_list_outbox(WkLedger *self, GError **error);
 
 G_END_DECLS

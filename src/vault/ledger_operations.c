@@ -33,6 +33,8 @@ wk_ledger_put_operation(WkLedger *self, const WkOperation *operation, GError **e
 
     return wk_ledger_begin_write(self, &transaction, error)
            && write_operation(self, operation, error)
+           && (operation->wukong_uid == NULL || !wk_op_state_is_final(operation->state)
+               || wk_ledger_note_outcome(self, operation, error))
            && wk_ledger_end_write(self, &transaction, error);
 }
 

@@ -98,6 +98,9 @@ gboolean wk_ledger_end_write(WkLedger *self, WkLedgerTransaction *transaction, G
  * the next recovery: makes that impossible, or fails. */
 gboolean wk_ledger_settle(sqlite3 *db, GError **error);
 
+/* Part of the transaction that ends @operation: what became of it is noted with its Wukong. */
+gboolean wk_ledger_note_outcome(WkLedger *self, const WkOperation *operation, GError **error);
+
 /*
  * A table as this program knows it: which column is which member of the struct. The one list is
  * used for reading and writing, so that the two can't disagree.
@@ -134,6 +137,7 @@ typedef struct {
 
 extern const WkTable wk_table_guests;     /* WkRecord; the first two columns are its key */
 extern const WkTable wk_table_operations; /* WkOperation; the first column is its key */
+extern const WkTable wk_table_bindings;   /* WkBinding; the first column is its key */
 extern const WkTable wk_table_witnesses;  /* WkWitness */
 
 /* Returns: (transfer full): "a, b, c" and "?N, ?N+1, ..." (from @first), "a = ?1, b = ?2". */

@@ -11,6 +11,8 @@
 #define NAME_MAX_   1024 /* of a domain or a source */
 #define REASON_MAX  128
 #define MESSAGE_MAX 2048
+#define UID_MAX_    128   /* of a Kubernetes object */
+#define OWED_MAX    16384 /* a spec.lifecycleAction */
 
 /* Typed names of an enumeration as functions on int, which is what a column holds. */
 #define DEFINE_NAMES(type, Type)                                                                   \
@@ -104,6 +106,27 @@ static const WkColumn operation_columns[] = {
     PLAIN("finished_at_us", WkOperation, finished_at_us, WK_COLUMN_INT64),
     TEXT("reason", WkOperation, reason, REASON_MAX),
     WORDS("message", WkOperation, message),
+    TEXT("wukong_uid", WkOperation, wukong_uid, UID_MAX_),
+    PLAIN("generation", WkOperation, generation, WK_COLUMN_INT64),
+    TEXT("request_id", WkOperation, request_id, NAME_MAX_),
+    TEXT("owed", WkOperation, owed, OWED_MAX),
+};
+
+static const WkColumn binding_columns[] = {
+    KEY("uid", WkBinding, uid, UID_MAX_),
+    KEY("namespace", WkBinding, ns, NAME_MAX_),
+    KEY("name", WkBinding, name, NAME_MAX_),
+    TEXT("source", WkBinding, source, NAME_MAX_),
+    TEXT("guest", WkBinding, guest, ID_MAX),
+    PLAIN("observed_generation", WkBinding, observed_generation, WK_COLUMN_INT64),
+    TEXT("last_request_id", WkBinding, last_request_id, NAME_MAX_),
+    ENUM("action", WkBinding, action, action_names),
+    ENUM("result", WkBinding, result, op_state_names),
+    TEXT("reason", WkBinding, reason, REASON_MAX),
+    WORDS("message", WkBinding, message),
+    PLAIN("ended_at_us", WkBinding, ended_at_us, WK_COLUMN_INT64),
+    TEXT("owed", WkBinding, owed, OWED_MAX),
+    PLAIN("deleted_at_us", WkBinding, deleted_at_us, WK_COLUMN_INT64),
 };
 
 static const WkColumn witness_columns[] = {
@@ -118,6 +141,7 @@ static const WkColumn witness_columns[] = {
 const WkTable wk_table_guests = { "guests", guest_columns, G_N_ELEMENTS(guest_columns) };
 const WkTable wk_table_operations = { "operations", operation_columns,
                                       G_N_ELEMENTS(operation_columns) };
+const WkTable wk_table_bindings = { "bindings", binding_columns, G_N_ELEMENTS(binding_columns) };
 const WkTable wk_table_witnesses = { "witnesses", witness_columns, G_N_ELEMENTS(witness_columns) };
 
 char *

@@ -89,6 +89,31 @@ static const WkLedgerMigration migrations[] = {
       ") STRICT;"
       "CREATE INDEX operations_of_guest ON operations (guest, seq);"
       "CREATE INDEX operations_by_state ON operations (state, seq);" },
+    { "making the tables for Wukongs",
+      "ALTER TABLE operations ADD COLUMN wukong_uid TEXT;"
+      "ALTER TABLE operations ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+      "ALTER TABLE operations ADD COLUMN request_id TEXT;"
+      "ALTER TABLE operations ADD COLUMN owed TEXT;"
+      "CREATE TABLE bindings ("
+      "  uid TEXT NOT NULL PRIMARY KEY,"
+      "  namespace TEXT NOT NULL,"
+      "  name TEXT NOT NULL,"
+      "  source TEXT,"
+      "  guest TEXT,"
+      "  observed_generation INTEGER NOT NULL,"
+      "  last_request_id TEXT,"
+      "  action TEXT NOT NULL,"
+      "  result TEXT NOT NULL,"
+      "  reason TEXT,"
+      "  message TEXT,"
+      "  ended_at_us INTEGER NOT NULL,"
+      "  owed TEXT,"
+      "  deleted_at_us INTEGER NOT NULL"
+      ") STRICT;"
+      "CREATE TABLE outbox ("
+      "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+      "  body TEXT NOT NULL"
+      ") STRICT;" },
 };
 
 /* Reads the one value of a PRAGMA or query as text; @value (transfer full), "" when no row. */

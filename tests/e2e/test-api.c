@@ -54,6 +54,7 @@ read_all(void)
     ask("GET", URL, NULL, 200);
     ask("GET", "/v1/operations", NULL, 200);
     ask("GET", "/v1/images", NULL, 200);
+    ask("GET", "/v1/doctor", NULL, 200);
 }
 
 static void

@@ -179,6 +179,16 @@ list_images(gpointer agent G_GNUC_UNUSED)
     return images;
 }
 
+static GPtrArray *
+list_checks(gpointer agent G_GNUC_UNUSED)
+{
+    GPtrArray *checks = g_ptr_array_new_with_free_func((GDestroyNotify)wk_check_free);
+
+    g_ptr_array_add(checks, wk_check_new("ledger", WK_CHECK_OK, "it is whole", NULL));
+    g_ptr_array_add(checks, wk_check_new("vault", WK_CHECK_ERROR, "it is full", "make room"));
+    return checks;
+}
+
 static char *
 not_ready(gpointer agent)
 {
@@ -224,6 +234,7 @@ fixture_setup(void **state)
         .list_operations = list_operations,
         .find_operation = find_operation,
         .list_images = list_images,
+        .list_checks = list_checks,
         .not_ready = not_ready,
     };
     add_contents(self);

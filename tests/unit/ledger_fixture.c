@@ -153,6 +153,10 @@ fixture_random_operation(GRand *rand)
     operation->finished_at_us = (gint64)random_number(rand);
     operation->reason = random_text_or_null(rand, 128);
     operation->message = random_text_or_null(rand, 2048);
+    operation->wukong_uid = random_text_or_null(rand, 128);
+    operation->generation = (gint64)random_number(rand);
+    operation->request_id = random_text_or_null(rand, 253);
+    operation->owed = random_text_or_null(rand, 4096);
     return operation;
 }
 
@@ -224,6 +228,10 @@ fixture_same_operation(const WkOperation *a, const WkOperation *b)
     same_text(a->name, b->name);
     same_text(a->reason, b->reason);
     same_text(a->message, b->message);
+    same_text(a->wukong_uid, b->wukong_uid);
+    same_text(a->request_id, b->request_id);
+    same_text(a->owed, b->owed);
+    assert_true(a->generation == b->generation);
     assert_int_equal(a->action, b->action);
     assert_int_equal(a->target, b->target);
     assert_int_equal(a->fallback, b->fallback);

@@ -50,10 +50,12 @@ test_guest_most(void **state G_GNUC_UNUSED)
                           .last_action = WK_ACTION_SUSPEND,
                           .last_action_at_us = G_GINT64_CONSTANT(1795377600999999),
                           .restorable = 0,
-                          .operation = (char *)"op" };
+                          .operation = (char *)"op",
+                          .owner = { (char *)"default", (char *)"vm", (char *)"u-1" } };
 
     assert_json(wk_codec_guest(&view),
                 "{\"id\":\"u1\",\"name\":\"a\\n\\\"b\\u001b\\u001f\\u007f\",\"source\":\"host\","
+                "\"wukong\":{\"namespace\":\"default\",\"name\":\"vm\",\"uid\":\"u-1\"},"
                 "\"state\":\"Suspended\",\"target\":\"disk\",\"reason\":\"SavedToDisk\","
                 "\"message\":\"saved\xef\xbf\xbd\",\"origin\":\"local\",\"progressPercent\":0,"
                 "\"savedBytes\":833877135,\"savedAt\":\"2026-11-22T20:00:00Z\","

@@ -34,6 +34,7 @@ static const struct {
     { "GET", "/v1/operations", NULL, 200, "\"id\":\"op-0\"" },
     { "GET", "/v1/operations/op-1", NULL, 200, "\"state\":\"running\"" },
     { "GET", "/v1/images", NULL, 200, "\"disksVerified\":\"full\"" },
+    { "GET", "/v1/doctor", NULL, 200, "\"nextStep\":\"make room\"" },
     { "GET", "/healthz", NULL, 200, "ok" },
     { "GET", "/readyz", NULL, 200, "ready" },
     { "GET", "/metrics", NULL, 200, "\nwukong_guests{state=\"Running\"} 2\n" },

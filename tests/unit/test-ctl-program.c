@@ -374,6 +374,27 @@ test_interrupt(void **state)
 }
 
 static void
+test_doctor(void **state)
+{
+    Fixture *self = *state;
+    const char *well = "{\"items\":[{\"name\":\"vault\",\"level\":\"ok\",\"message\":\"fine\"}]}";
+    const char *ill = "{\"items\":[{\"name\":\"vault\",\"level\":\"error\",\"message\":\"full\","
+                      "\"nextStep\":\"make room\"}]}";
+
+    fake_daemon_add(self->daemon, "GET /v1/doctor", 200, well);
+    fake_daemon_add(self->daemon, "GET /v1/doctor", 200, ill);
+    expect(self, "doctor", 0,
+           "CHECK  LEVEL  FOUND  NEXT STEP\n"
+           "vault  ok     fine   -\n",
+           "");
+    expect(self, "doctor -o json", 1, ill, "");
+    expect(self, "doctor", 1,
+           "CHECK  LEVEL  FOUND  NEXT STEP\n"
+           "vault  error  full   make room\n",
+           "");
+}
+
+static void
 test_images_and_status(void **state)
 {
     Fixture *self = *state;
@@ -431,6 +452,7 @@ main(void)
         PROGRAM(test_daemon),     PROGRAM(test_cut),
         PROGRAM(test_wait),       PROGRAM(test_interrupt),
         PROGRAM(test_full_disk),  PROGRAM(test_images_and_status),
+        PROGRAM(test_doctor),
     };
 
     return cmocka_run_group_tests_name("ctl-program", tests, NULL, NULL);

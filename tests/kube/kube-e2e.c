@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kube-e2e.h"
+
+#define UNTIL_MS 40000
+
+int
+ke_start_node(void **state)
+{
+    const int status = e2e_start_node(state);
+
+    lab_ok(lab_kube_start(&error));
+    lab_ok(lab_kube_install(&error));
+    return status;
+}
+
+void
+ke_agent_restart(void)
+{
+    lab_ok(lab_agent_kill(&error));
+    lab_ok(lab_kube_agent_start(NULL, &error));
+}
+
+int
+ke_setup(void **state)
+{
+    const int status = e2e_setup(state);
+
+    ke_agent_restart();
+    return status;
+}
+
+int
+ke_teardown(void **state)
+{
+    g_autofree char *out = NULL;
+
+    lab_ok(lab_kube_server_start(&error));
+    lab_ok((out = lab_kubectl_out(&error, "delete", "wk", "--all", "--timeout=30s", NULL)) != NULL);
+    return e2e_teardown(state);
+}
+
+char *
+ke_guest_name(const char *name)
+{
+    return g_strdup_printf("default_%s-vm", name);
+}
+
+void
+ke_start(const char *name)
+{
+    g_autofree char *guest = ke_guest_name(name);
+
+    e2e_guest_start(guest);
+    lab_ok(lab_kube_wukong(name, &error));
+    ke_until(name, KE_STATE, "Running");
+}
+
+void
+ke_act(const char *name, const char *action)
+{
+    lab_ok(lab_kube_act(name, action, &error));
+}
+
+typedef struct {
+    const char *name;
+    const char *jsonpath;
+    const char *value;
+    char *found;
+} Look;
+
+static gboolean
+fits(gpointer data)
+{
+    Look *look = data;
+
+    g_free(look->found);
+    look->found = lab_kube_get(look->name, look->jsonpath, NULL);
+    if (look->found == NULL)
+        return FALSE;
+    return *look->value == '*' ? strstr(look->found, look->value + 1) != NULL
+                               : g_str_equal(look->found, look->value);
+}
+
+void
+ke_until_within(const char *name, const char *jsonpath, const char *value, guint ms)
+{
+    Look look = { .name = name, .jsonpath = jsonpath, .value = value };
+
+    if (!lab_wait(jsonpath, ms, fits, &look, NULL)) {
+        g_autofree char *shown = lab_kubectl_out(NULL, "get", "wk", name, "-o", "yaml", NULL);
+
+        fail_msg("%s of %s is '%s', not '%s':\n%s", jsonpath, name, look.found, value, shown);
+    }
+    g_free(look.found);
+}
+
+void
+ke_until(const char *name, const char *jsonpath, const char *value)
+{
+    ke_until_within(name, jsonpath, value, UNTIL_MS);
+}
+
+void
+ke_check(const char *name, const char *jsonpath, const char *value)
+{
+    g_autofree char *found = NULL;
+
+    lab_ok((found = lab_kube_get(name, jsonpath, &error)) != NULL);
+    if (!g_str_equal(found, value))
+        fail_msg("%s of %s is '%s', not '%s'", jsonpath, name, found, value);
+}
+
+static gboolean
+has_event(gpointer data)
+{
+    const Look *look = data;
+    g_autofree char *names = lab_kubectl_out(
+        NULL, "get", "events.events.k8s.io", "-o",
+        "jsonpath={range .items[*]}{.regarding.name}/{.reason}{\"\\n\"}{end}", NULL);
+    g_autofree char *wanted = g_strdup_printf("%s/%s\n", look->name, look->value);
+    g_autofree char *whole = g_strdup_printf("%s\n", names != NULL ? names : "");
+
+    return strstr(whole, wanted) != NULL;
+}
+
+void
+ke_until_event(const char *name, const char *reason)
+{
+    Look look = { .name = name, .value = reason };
+
+    lab_ok(lab_wait(reason, UNTIL_MS, has_event, &look, &error));
+}
+
+guint
+ke_writes(void)
+{
+    return lab_kube_count("patch", "wukongs") + lab_kube_count("patch", "wukongs/status");
+}
