@@ -20,8 +20,13 @@ G_BEGIN_DECLS
  *   NOT_FOUND    404 "NotFound"
  *   CONFLICT     409 "Conflict", "AlreadyExists"; 410 "Expired" or "Gone": look again
  *   INVALID      400 "BadRequest", 413, 415, 422 "Invalid": the same again is useless
- *   CANCELLED    the GCancellable
+ *   CANCELLED    the GCancellable, or the client was freed
  *   FAILED       an answer that is no JSON object, too large, ...
+ * Where there was no answer the reason is ours: "Unreachable", "BadCertificate", "ConnectionLost",
+ * "NoAnswer" (30 s), and for streams "Stalled", "CredentialsChanged" (begin anew at once).
+ *
+ * A request is sent once more by libcurl itself when a connection that was kept turns out to be
+ * closed before a byte of the answer came; so a POST may meet its own "AlreadyExists".
  */
 typedef struct _WkKube WkKube;
 
@@ -58,7 +63,8 @@ typedef struct {
 
 typedef struct {
     gsize max_line_bytes;  /* a longer line ends the stream with WK_ERROR_FAILED "TooLarge" */
-    guint idle_timeout_ms; /* no byte for so long: WK_ERROR_UNAVAILABLE "Stalled" */
+    guint idle_timeout_ms; /* no byte for so long (at most 30 s for the answer's head):
+                              WK_ERROR_UNAVAILABLE "Stalled" */
 } WkKubeStreamOptions;
 
 /* Returns: (transfer full). Does no Retry-After waiting of its own: the error carries it, see
@@ -68,7 +74,8 @@ WkKubeStream *wk_kube_stream_new(WkKube *self, const char *path, const WkKubeStr
 void wk_kube_stream_free(WkKubeStream *self); /* no callback after it; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkKubeStream, wk_kube_stream_free)
 
-/* What the server asked for with Retry-After in the answer that failed with @error; -1: nothing. */
+/* What the server asked for with Retry-After (or in the Status) in the answer that failed with
+ * @error, unbounded; -1: nothing. */
 gint64 wk_kube_retry_after_ms(const GError *error);
 
 /* client-go's backoff: 0.8 s doubled up to 30 s, each with up to 100% jitter on top. Pure but for

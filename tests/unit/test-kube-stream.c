@@ -3,159 +3,15 @@
 
 #include "unit.h"
 
-#include "fake-apiserver.h"
-#include "fake-kube-config.h"
-#include "kube/client_private.h"
+#include "kube-stream-fixture.h"
 
 #include <stdio.h>
-
-#define PATH       "/apis/x/v1/things?watch=true"
-#define LINE_LIMIT 2000
-
-static const WkKubeTimes times = {
-    .connect_ms = 2000,
-    .request_ms = 5000,
-    .suspect_ms = 5000,
-    .retry_s_ms = 1,
-    .credentials_ms = 60000,
-};
-static const WkKubeStreamOptions usual = { .max_line_bytes = LINE_LIMIT, .idle_timeout_ms = 60000 };
-
-typedef struct {
-    FakeApiserver *api;
-    WkKubeConfig *config;
-    WkKube *kube;
-    WkKubeStream *stream;
-    GPtrArray *lines;
-    gboolean ended;
-    GError *error;
-    gint64 line_at_us;
-    guint free_at; /* frees the stream in that line, counted from 1; 0: never */
-    guint fail_at; /* says no to that line */
-    gboolean frees_client;
-    gboolean frees_at_end;
-} Fixture;
-
-static gboolean
-on_line(const char *text, gsize length, gpointer data, GError **error)
-{
-    Fixture *self = data;
-
-    assert_int_equal(text[length], '\0');
-    assert_false(self->ended);
-    self->line_at_us = g_get_monotonic_time();
-    g_ptr_array_add(self->lines, g_strndup(text, length));
-    if (self->lines->len == self->free_at) {
-        g_clear_pointer(&self->stream, wk_kube_stream_free);
-        if (self->frees_client)
-            g_clear_pointer(&self->kube, wk_kube_free);
-        assert_int_equal(strlen(text), length); /* is still there */
-    }
-    if (self->lines->len == self->fail_at) {
-        wk_error_set(error, WK_ERROR_CORRUPT, "Mine", "not to my taste");
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static void
-on_ended(const GError *error, gpointer data)
-{
-    Fixture *self = data;
-
-    assert_false(self->ended);
-    self->ended = TRUE;
-    self->error = error != NULL ? g_error_copy(error) : NULL;
-    if (self->frees_at_end)
-        g_clear_pointer(&self->stream, wk_kube_stream_free);
-    if (self->frees_at_end && self->frees_client)
-        g_clear_pointer(&self->kube, wk_kube_free);
-}
-
-static const WkKubeStreamListener listener = { on_line, on_ended };
-
-static int
-setup(void **state)
-{
-    Fixture *self = g_new0(Fixture, 1);
-
-    self->api = fake_apiserver_new();
-    self->config = fake_kube_config_new(fake_apiserver_get_url(self->api), "sesame");
-    self->kube = wk_kube_new(self->config, "test/1");
-    wk_kube_set_times(self->kube, &times);
-    self->lines = g_ptr_array_new_with_free_func(g_free);
-    *state = self;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    Fixture *self = *state;
-
-    wk_kube_stream_free(self->stream);
-    wk_kube_free(self->kube);
-    fake_settle();
-    wk_kube_config_unref(self->config);
-    fake_apiserver_free(self->api);
-    g_ptr_array_unref(self->lines);
-    g_clear_error(&self->error);
-    g_free(self);
-    return 0;
-}
-
-static FakeCall *
-open_stream(Fixture *self, const WkKubeStreamOptions *options)
-{
-    self->stream = wk_kube_stream_new(self->kube, PATH, options, &listener, self);
-    return fake_apiserver_wait(self->api, "GET " PATH);
-}
-
-static void
-close_stream(Fixture *self)
-{
-    g_clear_pointer(&self->stream, wk_kube_stream_free);
-    g_ptr_array_set_size(self->lines, 0);
-    g_clear_error(&self->error);
-    self->ended = FALSE;
-}
-
-static gboolean
-has_ended(gpointer data)
-{
-    return ((Fixture *)data)->ended;
-}
-
-static void
-wait_end(Fixture *self)
-{
-    fake_wait_until(has_ended, self, "the stream's end");
-}
-
-static void
-assert_end(Fixture *self, WkErrorCode code, const char *reason)
-{
-    wait_end(self);
-    if (self->error == NULL)
-        fail_msg("ended properly, %s was expected", reason);
-    if (!g_error_matches(self->error, WK_ERROR, (int)code)
-        || g_strcmp0(wk_error_get_reason(self->error), reason) != 0)
-        fail_msg("%s was expected, got %d %s: %s", reason, self->error->code,
-                 wk_error_get_reason(self->error), self->error->message);
-}
-
-static const char *
-line(Fixture *self, guint index)
-{
-    assert_true(index < self->lines->len);
-    return g_ptr_array_index(self->lines, index);
-}
 
 static void
 test_lines(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
     g_autofree char *encoding = fake_call_get_header(call, "Accept-Encoding");
     g_autofree char *token = fake_call_get_header(call, "Authorization");
 
@@ -171,39 +27,39 @@ test_lines(void **state)
     fake_call_push(call, "ur\nrest", -1);
     fake_settle();
     assert_int_equal(self->lines->len, 4);
-    assert_string_equal(line(self, 3), "four");
+    assert_string_equal(stream_line(self, 3), "four");
     fake_call_end(call);
-    wait_end(self);
+    stream_wait_end(self);
     assert_null(self->error);
     assert_int_equal(self->lines->len, 5);
-    assert_string_equal(line(self, 4), "rest");
+    assert_string_equal(stream_line(self, 4), "rest");
 }
 
 /* The whole answer, head and chunk sizes included, in two pieces. */
 static void
 test_split_everywhere(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     static const char answer[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
                                  "6\r\n{\"a\":1\r\n10\r\n}\n{\"b\":\"\xc3\xa9\"}\n{\"c\r\n"
                                  "5\r\n\":3}\n\r\n0\r\n\r\n";
     const gsize length = strlen(answer);
 
     for (gsize at = 1; at < length; at++) {
-        FakeCall *call = open_stream(self, &usual);
+        FakeCall *call = stream_open(self, &stream_usual);
 
         fake_call_raw(call, answer, (gssize)at);
         fake_settle();
         assert_false(self->ended);
         fake_call_raw(call, answer + at, -1);
         fake_call_done(call);
-        wait_end(self);
+        stream_wait_end(self);
         assert_null(self->error);
         assert_int_equal(self->lines->len, 3);
-        assert_string_equal(line(self, 0), "{\"a\":1}");
-        assert_string_equal(line(self, 1), "{\"b\":\"\xc3\xa9\"}");
-        assert_string_equal(line(self, 2), "{\"c\":3}");
-        close_stream(self);
+        assert_string_equal(stream_line(self, 0), "{\"a\":1}");
+        assert_string_equal(stream_line(self, 1), "{\"b\":\"\xc3\xa9\"}");
+        assert_string_equal(stream_line(self, 2), "{\"c\":3}");
+        stream_close(self);
     }
     assert_int_equal(fake_apiserver_count_accepted(self->api), 1);
     printf("# splits=%zu\n", length - 1);
@@ -212,8 +68,8 @@ test_split_everywhere(void **state)
 static void
 test_byte_by_byte(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
     static const char text[] = "{\"type\":\"ADDED\"}\n{\"type\":\"BOOKMARK\"}\n";
 
     fake_call_begin(call, 200, NULL);
@@ -222,26 +78,26 @@ test_byte_by_byte(void **state)
         fake_settle();
     }
     assert_int_equal(self->lines->len, 2);
-    assert_string_equal(line(self, 1), "{\"type\":\"BOOKMARK\"}");
+    assert_string_equal(stream_line(self, 1), "{\"type\":\"BOOKMARK\"}");
 }
 
 static void
 test_long_lines(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     static const struct {
         gsize length;
         gboolean with_end;
         gboolean good;
     } rows[] = {
-        { LINE_LIMIT, TRUE, TRUE },
-        { LINE_LIMIT + 1, TRUE, FALSE },
-        { LINE_LIMIT + 1, FALSE, FALSE },
-        { 100 * LINE_LIMIT, FALSE, FALSE },
+        { STREAM_LINE_LIMIT, TRUE, TRUE },
+        { STREAM_LINE_LIMIT + 1, TRUE, FALSE },
+        { STREAM_LINE_LIMIT + 1, FALSE, FALSE },
+        { 100 * STREAM_LINE_LIMIT, FALSE, FALSE },
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
-        FakeCall *call = open_stream(self, &usual);
+        FakeCall *call = stream_open(self, &stream_usual);
         g_autofree char *fill = g_strnfill(rows[i].length, 'x');
 
         fake_call_begin(call, 200, NULL);
@@ -251,13 +107,13 @@ test_long_lines(void **state)
             fake_call_push(call, "\n", -1);
         if (rows[i].good) {
             fake_settle();
-            assert_int_equal(strlen(line(self, 1)), rows[i].length);
+            assert_int_equal(strlen(stream_line(self, 1)), rows[i].length);
         } else {
-            assert_end(self, WK_ERROR_FAILED, "TooLarge");
+            stream_assert_end(self, WK_ERROR_FAILED, "TooLarge");
             assert_int_equal(self->lines->len, 1);
             fake_call_wait_gone(call);
         }
-        close_stream(self);
+        stream_close(self);
     }
 }
 
@@ -265,9 +121,9 @@ test_long_lines(void **state)
 static void
 test_much(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
-    g_autofree char *fill = g_strnfill(LINE_LIMIT - 1, 'x');
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
+    g_autofree char *fill = g_strnfill(STREAM_LINE_LIMIT - 1, 'x');
     g_autofree char *one = g_strconcat(fill, "\n", NULL);
     guint64 total = 0;
 
@@ -281,14 +137,14 @@ test_much(void **state)
     }
     assert_int_equal(total, 64 * 512);
     fake_call_end(call);
-    wait_end(self);
+    stream_wait_end(self);
     assert_null(self->error);
 }
 
 static void
 test_ends(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     static const struct {
         FakeAnswer answer;
         int code;
@@ -322,11 +178,12 @@ test_ends(void **state)
 
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
         fake_apiserver_script(self->api, "GET ", &rows[i].answer);
-        self->stream = wk_kube_stream_new(self->kube, PATH, &usual, &listener, self);
-        assert_end(self, (WkErrorCode)rows[i].code, rows[i].reason);
+        self->stream =
+            wk_kube_stream_new(self->kube, STREAM_PATH, &stream_usual, &stream_listener, self);
+        stream_assert_end(self, (WkErrorCode)rows[i].code, rows[i].reason);
         assert_int_equal(wk_kube_retry_after_ms(self->error), rows[i].retry_ms);
         assert_int_equal(self->lines->len, rows[i].answer.deed == FAKE_CUT ? 1 : 0);
-        close_stream(self);
+        stream_close(self);
     }
     printf("# stream A2 rows=%zu\n", G_N_ELEMENTS(rows));
 }
@@ -335,10 +192,10 @@ test_ends(void **state)
 static void
 test_breaks(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
 
     for (int i = 0; i < 4; i++) {
-        FakeCall *call = open_stream(self, &usual);
+        FakeCall *call = stream_open(self, &stream_usual);
 
         fake_call_begin(call, 200, NULL);
         fake_call_push(call, "one\nha", -1);
@@ -351,30 +208,32 @@ test_breaks(void **state)
             fake_call_raw(call, "nonsense\r\n", -1);
         else
             fake_apiserver_down(self->api);
-        wait_end(self);
+        stream_wait_end(self);
         assert_non_null(self->error);
         assert_int_equal(self->error->code, WK_ERROR_UNAVAILABLE);
         assert_int_equal(self->lines->len, 1);
-        close_stream(self);
+        stream_close(self);
     }
-    self->stream = wk_kube_stream_new(self->kube, PATH, &usual, &listener, self);
-    assert_end(self, WK_ERROR_UNAVAILABLE, "Unreachable");
+    self->stream =
+        wk_kube_stream_new(self->kube, STREAM_PATH, &stream_usual, &stream_listener, self);
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Unreachable");
 }
 
 static void
 test_stall(void **state)
 {
-    Fixture *self = *state;
-    const WkKubeStreamOptions options = { .max_line_bytes = LINE_LIMIT, .idle_timeout_ms = 40 };
-    FakeCall *call = open_stream(self, &options);
+    StreamFixture *self = *state;
+    const WkKubeStreamOptions options = { .max_line_bytes = STREAM_LINE_LIMIT,
+                                          .idle_timeout_ms = 40 };
+    FakeCall *call = stream_open(self, &options);
     gint64 last_us = 0;
 
     /* Not even a head. */
-    assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
     fake_call_wait_gone(call);
-    close_stream(self);
+    stream_close(self);
     /* Bytes keep it alive for longer than the limit, then it falls silent. */
-    call = open_stream(self, &options);
+    call = stream_open(self, &options);
     fake_call_begin(call, 200, NULL);
     for (gint64 start_us = g_get_monotonic_time(); g_get_monotonic_time() < start_us + 120000;) {
         fake_call_push(call, "x", 1);
@@ -383,12 +242,12 @@ test_stall(void **state)
         g_usleep(2000);
         assert_false(self->ended);
     }
-    assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
     assert_true(g_get_monotonic_time() - last_us >= 35000);
     fake_call_wait_gone(call);
-    close_stream(self);
+    stream_close(self);
     /* The next one does not trust the connections of before. */
-    call = open_stream(self, &usual);
+    call = stream_open(self, &stream_usual);
     assert_int_equal(fake_call_get_connection(call), 3);
 }
 
@@ -396,25 +255,25 @@ test_stall(void **state)
 static void
 test_no_head(void **state)
 {
-    Fixture *self = *state;
-    WkKubeTimes shorter = times;
+    StreamFixture *self = *state;
+    WkKubeTimes shorter = stream_times;
 
     shorter.request_ms = 30;
     wk_kube_set_times(self->kube, &shorter);
-    open_stream(self, &usual);
-    assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
+    stream_open(self, &stream_usual);
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
 }
 
 static void
 test_listener_says_no(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
 
     self->fail_at = 2;
     fake_call_begin(call, 200, NULL);
     fake_call_push(call, "one\ntwo\nthree\n", -1);
-    assert_end(self, WK_ERROR_CORRUPT, "Mine");
+    stream_assert_end(self, WK_ERROR_CORRUPT, "Mine");
     assert_int_equal(self->lines->len, 2);
     fake_call_wait_gone(call);
 }
@@ -422,8 +281,8 @@ test_listener_says_no(void **state)
 static void
 test_free_in_line(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
 
     self->free_at = 2;
     fake_call_begin(call, 200, NULL);
@@ -433,10 +292,10 @@ test_free_in_line(void **state)
     assert_int_equal(self->lines->len, 2);
     assert_false(self->ended);
     /* The last line of all, which is told after the transfer's end, and with the client. */
-    close_stream(self);
+    stream_close(self);
     self->free_at = 1;
     self->frees_client = TRUE;
-    call = open_stream(self, &usual);
+    call = stream_open(self, &stream_usual);
     fake_call_answer(call, 200, NULL, "only");
     fake_settle();
     assert_int_equal(self->lines->len, 1);
@@ -447,14 +306,14 @@ test_free_in_line(void **state)
 static void
 test_free_in_end(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
 
     self->frees_at_end = TRUE;
     self->frees_client = TRUE;
     fake_call_begin(call, 200, NULL);
     fake_call_end(call);
-    wait_end(self);
+    stream_wait_end(self);
     assert_null(self->stream);
     assert_null(self->kube);
 }
@@ -462,20 +321,21 @@ test_free_in_end(void **state)
 static void
 test_free_at_any_time(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     FakeCall *call = NULL;
 
     /* before the pump, with a refresh on its way, connecting, before the head, with an end owed */
     for (int turns = 0; turns < 6; turns++) {
-        self->stream = wk_kube_stream_new(self->kube, PATH, &usual, &listener, self);
+        self->stream =
+            wk_kube_stream_new(self->kube, STREAM_PATH, &stream_usual, &stream_listener, self);
         for (int i = 0; i < turns; i++)
             g_main_context_iteration(NULL, FALSE);
-        close_stream(self);
+        stream_close(self);
     }
     fake_settle();
-    call = open_stream(self, &usual);
+    call = stream_open(self, &stream_usual);
     fake_call_answer(call, 404, NULL, NULL);
-    close_stream(self);
+    stream_close(self);
     fake_settle();
     assert_false(self->ended);
     wk_kube_stream_free(NULL);
@@ -484,30 +344,30 @@ test_free_at_any_time(void **state)
 static void
 test_client_goes_first(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
 
     fake_call_begin(call, 200, NULL);
     fake_call_push(call, "one\n", -1);
     fake_settle();
     g_clear_pointer(&self->kube, wk_kube_free);
     assert_false(self->ended);
-    assert_end(self, WK_ERROR_CANCELLED, NULL);
+    stream_assert_end(self, WK_ERROR_CANCELLED, NULL);
     fake_call_wait_gone(call);
-    close_stream(self);
+    stream_close(self);
 }
 
 static void
 test_401(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     const FakeAnswer no = { .status = 401 };
     FakeCall *call = NULL;
     g_autofree char *token = NULL;
 
     fake_kube_config_set_next_token(self->config, "open");
     fake_apiserver_script(self->api, "", &no);
-    call = open_stream(self, &usual);
+    call = stream_open(self, &stream_usual);
     token = fake_call_get_header(call, "Authorization");
     assert_string_equal(token, "Bearer open");
     assert_int_equal(fake_kube_config_count_anew(self->config), 1);
@@ -520,11 +380,12 @@ test_401(void **state)
 static void
 test_no_credentials(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
 
     fake_kube_config_set_refresh_error(self->config, "the plugin has failed");
-    self->stream = wk_kube_stream_new(self->kube, PATH, &usual, &listener, self);
-    assert_end(self, WK_ERROR_DENIED, NULL);
+    self->stream =
+        wk_kube_stream_new(self->kube, STREAM_PATH, &stream_usual, &stream_listener, self);
+    stream_assert_end(self, WK_ERROR_DENIED, NULL);
 }
 
 static void
@@ -540,11 +401,11 @@ on_reply(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 static void
 test_roads_and_rotation(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     const WkKubeRequest request = {
         .method = "PUT", .path = "/a", .content_type = "x", .body = ""
     };
-    FakeCall *call = open_stream(self, &usual);
+    FakeCall *call = stream_open(self, &stream_usual);
     FakeCall *put = NULL;
     gboolean done = FALSE;
 
@@ -561,7 +422,7 @@ test_roads_and_rotation(void **state)
     done = FALSE;
     wk_kube_send(self->kube, &request, NULL, on_reply, &done);
     fake_call_answer(fake_apiserver_wait(self->api, "PUT "), 200, NULL, NULL);
-    assert_end(self, WK_ERROR_UNAVAILABLE, "CredentialsChanged");
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "CredentialsChanged");
     fake_settle();
     assert_true(done);
 }
@@ -569,16 +430,17 @@ test_roads_and_rotation(void **state)
 static void
 test_counts(void **state)
 {
-    Fixture *self = *state;
+    StreamFixture *self = *state;
     const FakeAnswer gone = { .status = 410 };
     FakeCall *call = NULL;
     g_autoptr(GArray) counts = NULL;
 
     fake_apiserver_script(self->api, "", &gone);
-    self->stream = wk_kube_stream_new(self->kube, PATH, &usual, &listener, self);
-    wait_end(self);
-    close_stream(self);
-    call = open_stream(self, &usual);
+    self->stream =
+        wk_kube_stream_new(self->kube, STREAM_PATH, &stream_usual, &stream_listener, self);
+    stream_wait_end(self);
+    stream_close(self);
+    call = stream_open(self, &stream_usual);
     fake_call_begin(call, 200, NULL);
     fake_call_push(call, "one\n", -1);
     fake_settle();
@@ -594,8 +456,8 @@ test_counts(void **state)
 static void
 test_latency(void **state)
 {
-    Fixture *self = *state;
-    FakeCall *call = open_stream(self, &usual);
+    StreamFixture *self = *state;
+    FakeCall *call = stream_open(self, &stream_usual);
     gint64 sum_us = 0, worst_us = 0;
 
     fake_call_begin(call, 200, NULL);
@@ -613,7 +475,7 @@ test_latency(void **state)
            sum_us / 1000, worst_us);
 }
 
-#define UNIT(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+#define UNIT(function) cmocka_unit_test_setup_teardown(function, stream_setup, stream_teardown)
 
 int
 main(void)
