@@ -174,12 +174,13 @@ wk_outlet_is_outage(const GError *error)
 {
     static const int outages[] = { WK_ERROR_UNAVAILABLE, WK_ERROR_TIMEOUT, WK_ERROR_CANCELLED };
 
+    const char *why = wk_error_get_reason(error);
+
     for (gsize i = 0; i < G_N_ELEMENTS(outages); i++) {
         if (g_error_matches(error, WK_ERROR, outages[i]))
             return TRUE;
     }
-    return g_error_matches(error, WK_ERROR, WK_ERROR_DENIED)
-           && g_strcmp0(wk_error_get_reason(error), "Unauthorized") == 0;
+    return g_error_matches(error, WK_ERROR, WK_ERROR_DENIED) && g_strcmp0(why, "Unauthorized") == 0;
 }
 
 gboolean

@@ -13,6 +13,10 @@ G_BEGIN_DECLS
  * winning; after a failure with backoff, so that it survives any outage. Somebody who keeps
  * dropping our fields is answered at a bounded rate: 5 in a row, then once in 10 s. Main thread.
  *
+ * Nothing is written for a Wukong that the watch has not told of, and nothing where it shows
+ * already what it should. A passing state (Suspending, Resuming) is written to the status only, not
+ * to the annotation. A write whose answer shows less than was sent (an older CRD) counts as done.
+ *
  * What must survive the agent as well is kept by the agent: the status is made anew from the
  * ledger; an action's removal is owed until removed() says it was done; Events lie in the outbox.
  */
@@ -37,6 +41,7 @@ WkKubeEvent *wk_kube_event_copy(const WkKubeEvent *self);
 void wk_kube_event_free(WkKubeEvent *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkKubeEvent, wk_kube_event_free)
 
+/* Called from the main loop, never from inside a call. The reporter may be freed there. */
 typedef struct {
     /* spec.lifecycleAction with the text @owed is gone from the object of @uid: removed by us, or
      * found to be another or none. */
@@ -54,7 +59,8 @@ typedef struct {
     guint lease_duration_s;     /* 0: 40 */
 } WkReporterOptions;
 
-/* Options and listener are copied. Returns: (transfer full). */
+/* Options and listener are copied; @kube must outlive the reporter. The Lease starts by itself.
+ * Returns: (transfer full). */
 WkReporter *wk_reporter_new(WkKube *kube, const WkReporterOptions *options,
                             const WkReporterListener *listener, gpointer data);
 void wk_reporter_free(WkReporter *self); /* NULL is fine */
@@ -77,8 +83,9 @@ void wk_reporter_event(WkReporter *self, WkKubeEvent *event);
 void wk_reporter_hurry(WkReporter *self);
 /* Wants that are not shown yet and Events not written yet (wukong_outbox_pending). */
 guint wk_reporter_count_pending(WkReporter *self);
-/* Before the agent goes: calls @done when nothing is in flight and urgent wants were tried once, or
- * after @patience_ms. */
+/* Before the agent goes: calls @done, from the main loop, when nothing is in flight and urgent
+ * wants were tried once (a server that is away is found out once for all), or after @patience_ms.
+ * Events that wait stay in the outbox, the Lease is not renewed any more. */
 void
 wk_reporter_drain(WkReporter *self, guint patience_ms, void (*done)(gpointer data), gpointer data);
 
