@@ -344,7 +344,6 @@ test_kill(void **state)
     const char *link_path = fixture_path(state, "link");
     g_autoptr(GByteArray) image = fixture_image(DATA, BODY, 1);
     g_autoptr(GError) error = NULL;
-    WkFileId before;
     WkFileId file;
     WkFileId other;
 
@@ -367,11 +366,10 @@ test_kill(void **state)
     memcpy(image->data + 12, "Part", 4);
     expect_bytes(path, image);
     assert_int_equal(kind_of(path), WK_IMAGE_PARTIAL);
-    before = fixture_file_id(path);
     assert_int_equal(utimensat(AT_FDCWD, path, (const struct timespec[]){ { 1, 0 }, { 1, 0 } }, 0),
                      0);
     assert_true(wk_image_kill(path, &file, &error)); /* and again, written anew */
-    assert_true(fixture_file_id(path).mtime_ns >= before.mtime_ns);
+    assert_true(fixture_file_id(path).mtime_ns > 1000000000);
     expect_bytes(path, image);
     assert_true(wk_image_sync(path, &file, &error));
     assert_true(wk_image_sync(path, &other, &error));
