@@ -97,6 +97,9 @@ conclude(WkEngine *self, WkTask *task, WkGuest *guest)
 static void
 fail(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
 {
+    /* That the memory is gone says more than what it began with. */
+    if (g_strcmp0(wk_error_get_reason(failure), "ImageCorrupt") == 0)
+        g_clear_error(&task->failure);
     if (task->failure == NULL)
         task->failure = failure;
     else

@@ -418,6 +418,7 @@ static gboolean
 writes_back(WkStep step)
 {
     return step == WK_STEP_SAVE_SYNC_DISKS || step == WK_STEP_SAVE_SYNC_IMAGE
+           || step == WK_STEP_SAVE_REWRITE_IMAGE || step == WK_STEP_SAVE_READ_BACK
            || step == WK_STEP_SAVE_SYNC_VAULT || step == WK_STEP_SAVE_SYNC_SAVE_FOLDER;
 }
 

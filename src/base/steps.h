@@ -34,6 +34,9 @@ G_BEGIN_DECLS
     X(SAVE_LINK_HOLD, "save.link-hold", "linking the image into the vault")                        \
     X(SAVE_SYNC_DISKS, "save.sync-disks", "syncing the guest's disks")                             \
     X(SAVE_SYNC_IMAGE, "save.sync-image", "syncing the image")                                     \
+    X(SAVE_NOTE_DIGEST, "save.note-digest", "recording that a sync of the image failed")           \
+    X(SAVE_REWRITE_IMAGE, "save.rewrite-image", "writing the image once more")                     \
+    X(SAVE_READ_BACK, "save.read-back", "reading the image from the disk")                         \
     X(SAVE_SYNC_VAULT, "save.sync-vault", "syncing the vault")                                     \
     X(SAVE_SYNC_SAVE_FOLDER, "save.sync-save-folder", "syncing libvirt's save folder")             \
     X(SAVE_AUTOSTART_OFF_AGAIN, "save.autostart-off-again", "turning autostart off")               \

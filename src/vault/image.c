@@ -175,7 +175,7 @@ wk_image_kill(const char *path, const WkFileId *file, GError **error)
         wk_error_set_errno(error, errno, "reading '%s'", path);
         return FALSE;
     }
-    if (!has_magic(magic, wk_image_magic_final))
+    if (!has_magic(magic, wk_image_magic_final) && !has_magic(magic, wk_image_magic_partial))
         return TRUE;
     return wk_files_write_at(fd, wk_image_magic_partial, WK_IMAGE_MAGIC_BYTES, 0, path, error);
 }

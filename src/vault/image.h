@@ -63,12 +63,24 @@ void wk_image_follower_free(WkImageFollower *self); /* stops it; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkImageFollower, wk_image_follower_free)
 
 /* "Dead magic": overwrites the first 16 bytes with the partial magic if @path is still the inode
- * of @file and its magic is the final one; otherwise leaves it alone and returns TRUE. Not synced:
+ * of @file and its magic is the final one, or is partial already (after an fsync that failed only
+ * what is written anew is synced); otherwise leaves it alone and returns TRUE. Not synced:
  * call wk_image_sync() next (F16: an unlink alone comes back after a power cut). */
 gboolean wk_image_kill(const char *path, const WkFileId *file, GError **error);
 
 /* fsync of the file, if @path is the inode of @file (missing or another: nothing to do). */
 gboolean wk_image_sync(const char *path, const WkFileId *file, GError **error);
+
+/* After an fsync of @path that failed: writes @file once more, in place, from what can be read of
+ * it (the page cache), so that the next fsync has all of it to write. Its times stay.
+ * WK_ERROR_CONFLICT when @path is not @file. */
+gboolean wk_image_rewrite(const char *path, const WkFileId *file, GError **error);
+
+/* Digests of header and body as they are on the medium: past the page cache (O_DIRECT) where the
+ * file system can, else behind an advice to forget it. WK_ERROR_CONFLICT when @path is not @file.
+ * @header_digest, @body_digest: WK_DIGEST_LENGTH + 1 bytes each. */
+gboolean wk_image_read_back(const char *path, const WkFileId *file, guint64 header_bytes,
+                            char *header_digest, char *body_digest, GError **error);
 
 /* Writes a guard as "<@path>.wukong-guard" (O_EXCL after removing an old one), to be synced and
  * renamed over @path by the next two. 92 bytes, magic "WukongGuardImage" and zeroes. */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "base/log.h"
 #include "vault/witness.h"
 #include "virt/domain_xml.h"
 
@@ -146,12 +147,25 @@ witness_disks(WkJob *job, GError **error)
     return wk_witness_take(facts, error);
 }
 
+/* What an earlier pass over this very file came to, before an fsync of it failed. */
+static gboolean
+has_noted_digest(WkJob *job)
+{
+    const WkSeal *noted = &job->record->seal;
+
+    return noted->body_digest[0] != '\0' && wk_file_id_equal(&noted->file, &job->managed.file);
+}
+
 static gboolean
 digest_body(WkJob *job, char *digest, GError **error)
 {
     g_autoptr(WkImageFollower) follower = g_steal_pointer(&job->follower);
     const WkImageLook *image = &job->managed;
 
+    if (has_noted_digest(job)) {
+        g_strlcpy(digest, job->record->seal.body_digest, WK_DIGEST_LENGTH + 1);
+        return TRUE;
+    }
     if (follower != NULL
         && wk_image_follower_finish(follower, &image->file, image->header_bytes, digest, NULL))
         return TRUE;
@@ -159,17 +173,81 @@ digest_body(WkJob *job, char *digest, GError **error)
                                 error);
 }
 
+/* An fsync of the image failed, so no later one proves anything about what was written before
+ * (docs/ledger.md). What was to be sealed is noted, for whoever tries again; where the ledger can't
+ * be written either, at least this life of the agent knows. */
+static void
+note_failed_sync(WkJob *job, const WkSeal *seal)
+{
+    g_autoptr(GError) error = NULL;
+    WkRecord *next;
+
+    if (has_noted_digest(job))
+        return;
+    job->record->seal = *seal;
+    next = wk_record_copy(job->record);
+    if (!wk_job_commit(job, WK_STEP_SAVE_NOTE_DIGEST, next, &error))
+        wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = job->name, .uuid = job->uuid },
+               "that a sync of the image failed could not be recorded: %s", error->message);
+}
+
+static gboolean
+sync_image(WkJob *job, const WkSeal *seal, GError **error)
+{
+    if (has_noted_digest(job)
+        && (!wk_run_step(job->run, WK_STEP_SAVE_REWRITE_IMAGE, error)
+            || !wk_image_rewrite(wk_job_hold_path(job), &job->managed.file, error)))
+        return FALSE;
+    if (wk_run_step(job->run, WK_STEP_SAVE_SYNC_IMAGE, error)
+        && (!wk_rule_holds("image-sync")
+            || wk_image_sync(wk_job_hold_path(job), &job->managed.file, error)))
+        return TRUE;
+    note_failed_sync(job, seal);
+    return FALSE;
+}
+
 /* Step 10: nothing is sealed before all of it is on the platter (I2, F15). */
 static gboolean
-sync_all(WkJob *job, GError **error)
+sync_all(WkJob *job, const WkSeal *seal, GError **error)
 {
-    return wk_run_step(job->run, WK_STEP_SAVE_SYNC_IMAGE, error)
-           && (!wk_rule_holds("image-sync")
-               || wk_image_sync(wk_job_hold_path(job), &job->managed.file, error))
-           && wk_job_sync_vault(job, WK_STEP_SAVE_SYNC_VAULT, error)
+    return sync_image(job, seal, error) && wk_job_sync_vault(job, WK_STEP_SAVE_SYNC_VAULT, error)
            && wk_job_sync_save_folder(job, WK_STEP_SAVE_SYNC_SAVE_FOLDER, error)
            && wk_job_set_autostart(job, FALSE, WK_STEP_SAVE_AUTOSTART_OFF_AGAIN,
                                    WK_STEP_SAVE_SYNC_AUTOSTART_AGAIN, error);
+}
+
+/* Only after a failed fsync: is what the medium has now what was written? */
+static gboolean
+medium_has_it(WkJob *job, const WkSeal *seal, gboolean *same, GError **error)
+{
+    char header_digest[WK_DIGEST_LENGTH + 1];
+    char body_digest[WK_DIGEST_LENGTH + 1];
+
+    *same = TRUE;
+    if (!has_noted_digest(job))
+        return TRUE;
+    if (!wk_run_step(job->run, WK_STEP_SAVE_READ_BACK, error)
+        || !wk_image_read_back(wk_job_hold_path(job), &job->managed.file, job->managed.header_bytes,
+                               header_digest, body_digest, error))
+        return FALSE;
+    *same = g_str_equal(header_digest, job->record->seal.header_digest)
+            && g_str_equal(body_digest, seal->body_digest);
+    return TRUE;
+}
+
+/* The memory is lost, as if QEMU had died in the save; nobody was told "Suspended". */
+static gboolean
+give_up_lost_image(WkJob *job, GError **error)
+{
+    g_clear_error(&job->failed);
+    wk_error_set(&job->failed, WK_ERROR_FAILED, "ImageCorrupt",
+                 "guest '%s': the disk lost a part of the image (a sync of it had failed); the "
+                 "guest's memory is gone, its disks are as the save left them",
+                 job->name);
+    if (!wk_save_abort(job, error))
+        return FALSE;
+    g_propagate_error(error, g_steal_pointer(&job->failed));
+    return FALSE;
 }
 
 /* Step 11: row S2 must still be the one, the image the same, and H its inode. */
@@ -205,6 +283,7 @@ wk_save_seal(WkJob *job, GError **error)
 {
     g_autoptr(GPtrArray) disks = NULL;
     WkSeal seal = { 0 };
+    gboolean on_medium = FALSE;
 
     if (!make_image_paused(job, error))
         return FALSE;
@@ -215,8 +294,12 @@ wk_save_seal(WkJob *job, GError **error)
     if (!link_hold(job, error))
         return FALSE;
     disks = witness_disks(job, error);
-    if (disks == NULL || !digest_body(job, seal.body_digest, error) || !sync_all(job, error)
-        || !wk_job_look(job, error))
+    if (disks == NULL || !digest_body(job, seal.body_digest, error) || !sync_all(job, &seal, error)
+        || !medium_has_it(job, &seal, &on_medium, error))
+        return FALSE;
+    if (!on_medium)
+        return give_up_lost_image(job, error);
+    if (!wk_job_look(job, error))
         return FALSE;
     if (!still_sealable(job, &seal))
         return TRUE;

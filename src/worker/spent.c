@@ -11,6 +11,16 @@ has(WkJob *job, WkFact fact)
     return (job->seen.facts & (guint)fact) != 0;
 }
 
+/* Dead, and perhaps not synced: an fsync behind one that failed only sees what is written anew. */
+static gboolean
+is_dead_already(WkJob *job)
+{
+    const WkFileId *sealed = &job->record->seal.file;
+
+    return job->hold.kind == WK_IMAGE_PARTIAL && wk_file_id_same_inode(&job->hold.file, sealed)
+           && job->hold.file.size_bytes == sealed->size_bytes;
+}
+
 /* Steps 5 to 8: nothing startable is left of the image, now or after a power cut, before any CPU
  * runs (I1, F16). An outsider's own image at M is not ours to touch. */
 static gboolean
@@ -24,7 +34,7 @@ make_image_unstartable(WkJob *job, GError **error)
             || !wk_image_unlink(wk_job_managed_path(job), &job->record->seal.file, error)))
         return FALSE;
     /* If C is not ours any more, an outsider's save wrote into the inode (F8): leave it to him. */
-    if (has(job, WK_FACT_C_GOOD)
+    if ((has(job, WK_FACT_C_GOOD) || is_dead_already(job))
         && (!wk_run_step(job->run, WK_STEP_SPENT_DEAD_MAGIC, error)
             || !wk_image_kill(wk_job_hold_path(job), &job->hold.file, error)))
         return FALSE;

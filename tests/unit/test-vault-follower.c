@@ -224,6 +224,43 @@ test_follower_free(void **state)
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
+/* What is done after an fsync that failed. */
+static void
+test_again(void **state)
+{
+    const char *path = fixture_path(state, "image");
+    g_autoptr(GByteArray) image = fixture_image(777, 3 * 1024 * 1024 + 5, 1);
+    g_autoptr(GBytes) found = NULL;
+    const gsize header_bytes = 92 + 777;
+    char header[WK_DIGEST_LENGTH + 1];
+    char body[WK_DIGEST_LENGTH + 1];
+    char expected[WK_DIGEST_LENGTH + 1];
+    g_autoptr(GError) error = NULL;
+    WkFileId file;
+    WkFileId other;
+
+    fixture_write(path, image->data, image->len);
+    file = fixture_file_id(path);
+    assert_true(wk_image_rewrite(path, &file, &error));
+    found = fixture_read(path);
+    assert_int_equal(g_bytes_get_size(found), image->len);
+    assert_memory_equal(g_bytes_get_data(found, NULL), image->data, image->len);
+    other = fixture_file_id(path);
+    assert_true(wk_file_id_equal(&other, &file)); /* its time, too */
+
+    assert_true(wk_image_read_back(path, &file, header_bytes, header, body, &error));
+    fixture_digest(image->data, header_bytes, expected);
+    assert_string_equal(header, expected);
+    fixture_digest(image->data + header_bytes, image->len - header_bytes, expected);
+    assert_string_equal(body, expected);
+
+    other.size_bytes++;
+    assert_false(wk_image_rewrite(path, &other, &error));
+    fixture_expect_error(&error, WK_ERROR_CONFLICT, NULL);
+    assert_false(wk_image_read_back(path, &other, header_bytes, header, body, &error));
+    fixture_expect_error(&error, WK_ERROR_CONFLICT, NULL);
+}
+
 int
 main(void)
 {
@@ -233,6 +270,7 @@ main(void)
         WITH_FOLDER(test_follower_other_file),
         WITH_FOLDER(test_follower_not_followable),
         WITH_FOLDER(test_follower_free),
+        WITH_FOLDER(test_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

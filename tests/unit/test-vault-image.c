@@ -366,7 +366,10 @@ test_kill(void **state)
     memcpy(image->data + 12, "Part", 4);
     expect_bytes(path, image);
     assert_int_equal(kind_of(path), WK_IMAGE_PARTIAL);
-    assert_true(wk_image_kill(path, &file, &error)); /* and again */
+    assert_int_equal(utimensat(AT_FDCWD, path, (const struct timespec[]){ { 1, 0 }, { 1, 0 } }, 0),
+                     0);
+    assert_true(wk_image_kill(path, &file, &error)); /* and again, written anew */
+    assert_true(fixture_file_id(path).mtime_ns > 1000000000);
     expect_bytes(path, image);
     assert_true(wk_image_sync(path, &file, &error));
     assert_true(wk_image_sync(path, &other, &error));

@@ -3,22 +3,29 @@
  * Power cuts: at each step of save, restore, discard and quarantine the node's disk is copied as a
  * cut would leave it; then the node boots with each copy. What was "Suspended" in that instant has
  * to come back with its memory, and with the disk that this memory knows (I1, I2); what is held
- * must not boot cold (I4).
+ * must not boot cold (I4). And in the midst of the save itself, while libvirt writes the image:
+ * what it had written by then must never be taken for one.
  */
 #include "walk-power.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #define POLL_MS    5
 #define RUN_ON_MS  250
 #define SILENCE_MS 700
+
+/* of the image, between two cuts in the midst of a save */
+#define GROWTH      ((off_t)16 * 1024 * 1024)
+#define GROWTH_FULL ((off_t)1024 * 1024)
 
 typedef struct {
     char *file;
@@ -31,7 +38,7 @@ typedef struct {
 static Walk walk;
 static GPtrArray *cuts;
 static gint cutting; /* atomic */
-static guint n_cuts, n_restored, n_held, n_gone, n_before, n_bad;
+static guint n_cuts, n_midst, n_restored, n_held, n_gone, n_before, n_bad;
 
 /* ---- a thread that cuts whenever the agent has stopped itself ---- */
 
@@ -140,6 +147,39 @@ run_and_cut(const WalkScenario *scenario)
     g_atomic_int_set(&cutting, 0);
     g_thread_join(thread);
     add_cut("the end");
+}
+
+/* ---- the save itself ---- */
+
+static gpointer
+save_in_thread(gpointer data G_GNUC_UNUSED)
+{
+    (void)walk_request(&walk, "suspend", "{\"target\":\"disk\"}", NULL);
+    g_atomic_int_set(&cutting, 0);
+    return NULL;
+}
+
+/* A copy each time that the image has grown, with the agent held as well. */
+static void
+cut_while_it_grows(void)
+{
+    const off_t stride = g_getenv("WK_WALK_FULL") != NULL ? GROWTH_FULL : GROWTH;
+    off_t next = 1;
+
+    while (g_atomic_int_get(&cutting) == 1) {
+        g_autofree char *what = NULL;
+        struct stat st;
+
+        if (stat(WALK_SAVE_FILE, &st) != 0 || st.st_size < next) {
+            g_usleep(G_USEC_PER_SEC / 1000);
+            continue;
+        }
+        what = g_strdup_printf("byte %" G_GINT64_FORMAT " of the image", (gint64)st.st_size);
+        kill(lab_pid("wukongd"), SIGSTOP);
+        add_cut(what);
+        kill(lab_pid("wukongd"), SIGCONT);
+        next = st.st_size + stride;
+    }
 }
 
 /* ---- the boot after it ---- */
@@ -338,6 +378,34 @@ test_scenario(void **state)
     assert_int_equal(n_bad - bad_before, 0);
 }
 
+static void
+test_in_the_midst(void **state G_GNUC_UNUSED)
+{
+    static const WalkScenario midst = { .name = "midst" };
+    const guint bad_before = n_bad;
+    GThread *thread;
+
+    if (!walk_is_wanted(&midst))
+        skip();
+    cuts = g_ptr_array_new_with_free_func(cut_free);
+    lab_ok(walk_power_restart_with(NULL, &error));
+    lab_ok(lab_libvirtd_start(&error));
+    walk.fresh_needed = TRUE;
+    lab_ok(walk_base(&walk, &error));
+    lab_ok(walk_power_sync(&error));
+    g_atomic_int_set(&cutting, 1);
+    thread = g_thread_new("save", save_in_thread, NULL);
+    cut_while_it_grows();
+    assert_int_equal(g_atomic_int_get(&cutting), 0);
+    g_thread_join(thread);
+    assert_true(cuts->len > 1);
+    for (guint i = 0; i < cuts->len; i++)
+        judge_cut(&midst, g_ptr_array_index(cuts, i));
+    n_midst = cuts->len;
+    g_clear_pointer(&cuts, g_ptr_array_unref);
+    assert_int_equal(n_bad - bad_before, 0);
+}
+
 static int
 start_node(void **state G_GNUC_UNUSED)
 {
@@ -349,8 +417,9 @@ start_node(void **state G_GNUC_UNUSED)
 static int
 tell(void **state G_GNUC_UNUSED)
 {
-    print_message("powercut: cuts=%u restored=%u held=%u dropped=%u running-before=%u lost=%u\n",
-                  n_cuts, n_restored, n_held, n_gone, n_before, n_bad);
+    print_message(
+        "powercut: cuts=%u mid-save=%u restored=%u held=%u dropped=%u running-before=%u lost=%u\n",
+        n_cuts, n_midst, n_restored, n_held, n_gone, n_before, n_bad);
     walk_clear(&walk);
     return 0;
 }
@@ -364,7 +433,7 @@ main(void)
     gsize n;
     gsize n_tests = 0;
     const WalkScenario *scenarios = walk_scenarios(&n);
-    struct CMUnitTest tests[G_N_ELEMENTS(cut_scenarios)];
+    struct CMUnitTest tests[G_N_ELEMENTS(cut_scenarios) + 1];
 
     memset(tests, 0, sizeof tests);
     for (gsize i = 0; i < n; i++) {
@@ -376,5 +445,6 @@ main(void)
             tests[n_tests++].initial_state = (void *)&scenarios[i];
         }
     }
+    tests[n_tests++] = (struct CMUnitTest)cmocka_unit_test(test_in_the_midst);
     return _cmocka_run_group_tests("powercut", tests, n_tests, start_node, tell);
 }
