@@ -6,6 +6,7 @@
 #include "kube-fixture.h"
 
 #define MIB     (1024 * 1024)
+#define BURST   100
 #define AT_ONCE 16 /* what the client sends at the same time */
 
 /* ---- plain exchanges ---- */
@@ -211,6 +212,26 @@ test_in_flight_cap(void **state)
     assert_true(fake_apiserver_count_accepted(self->api) <= AT_ONCE);
 }
 
+/* A burst goes at once, what follows it at 50 a second. */
+static void
+test_rate(void **state)
+{
+    KubeFixture *self = *state;
+    const FakeAnswer good = { .body = "{}", .times = G_MAXUINT };
+    static KubeReply replies[BURST + 10];
+    const gint64 start_us = g_get_monotonic_time();
+
+    fake_apiserver_script(self->api, "GET", &good);
+    for (gsize i = 0; i < G_N_ELEMENTS(replies); i++)
+        kube_send_with(self, &replies[i], "GET", KUBE_PATH, NULL);
+    for (gsize i = 0; i < G_N_ELEMENTS(replies); i++) {
+        kube_wait_reply(&replies[i]);
+        assert_null(replies[i].error);
+        kube_reply_clear(&replies[i]);
+    }
+    assert_true(g_get_monotonic_time() - start_us >= 10 * G_TIME_SPAN_SECOND / 50);
+}
+
 static void
 test_cancel(void **state)
 {
@@ -372,6 +393,7 @@ main(void)
         UNIT(test_split_everywhere),
         UNIT(test_huge),
         UNIT(test_in_flight_cap),
+        UNIT(test_rate),
         UNIT(test_cancel),
         UNIT(test_free_in_flight),
         UNIT(test_free_before_anything),

@@ -224,7 +224,7 @@ test_stall(void **state)
 {
     StreamFixture *self = *state;
     const WkKubeStreamOptions options = { .max_line_bytes = STREAM_LINE_LIMIT,
-                                          .idle_timeout_ms = 40 };
+                                          .idle_timeout_ms = 200 };
     FakeCall *call = stream_open(self, &options);
     gint64 last_us = 0;
 
@@ -235,7 +235,7 @@ test_stall(void **state)
     /* Bytes keep it alive for longer than the limit, then it falls silent. */
     call = stream_open(self, &options);
     fake_call_begin(call, 200, NULL);
-    for (gint64 start_us = g_get_monotonic_time(); g_get_monotonic_time() < start_us + 120000;) {
+    for (gint64 start_us = g_get_monotonic_time(); g_get_monotonic_time() < start_us + 500000;) {
         fake_call_push(call, "x", 1);
         fake_settle();
         last_us = g_get_monotonic_time();
@@ -243,10 +243,31 @@ test_stall(void **state)
         assert_false(self->ended);
     }
     stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
-    assert_true(g_get_monotonic_time() - last_us >= 35000);
+    assert_true(g_get_monotonic_time() - last_us >= 190000);
     fake_call_wait_gone(call);
     stream_close(self);
-    /* The next one does not trust the connections of before. */
+}
+
+/* What starts after a stall does not trust any connection of before, a good one neither. */
+static void
+test_stall_leaves_connections(void **state)
+{
+    StreamFixture *self = *state;
+    const WkKubeStreamOptions options = { .max_line_bytes = STREAM_LINE_LIMIT,
+                                          .idle_timeout_ms = 200 };
+    g_autoptr(WkKubeStream) other =
+        wk_kube_stream_new(self->kube, "/other", &stream_usual, &stream_listener, self);
+    FakeCall *call = fake_apiserver_wait(self->api, "GET /other");
+
+    stream_open(self, &options);
+    fake_call_answer(call, 200, NULL, "line\n");
+    stream_wait_end(self);
+    g_clear_pointer(&other, wk_kube_stream_free);
+    self->ended = FALSE;
+    stream_assert_end(self, WK_ERROR_UNAVAILABLE, "Stalled");
+    stream_close(self);
+    fake_settle();
+    assert_int_equal(fake_apiserver_count_open(self->api), 0);
     call = stream_open(self, &stream_usual);
     assert_int_equal(fake_call_get_connection(call), 3);
 }
@@ -417,6 +438,14 @@ test_roads_and_rotation(void **state)
     fake_call_answer(put, 200, NULL, NULL);
     fake_settle();
     assert_true(done);
+    /* Not even one that is free. */
+    fake_call_end(call);
+    stream_wait_end(self);
+    stream_close(self);
+    call = stream_open(self, &stream_usual);
+    assert_int_equal(fake_call_get_connection(call), 1);
+    fake_call_begin(call, 200, NULL);
+    fake_settle();
     assert_false(self->ended);
     fake_kube_config_edit_credentials(self->config)->tls_generation++;
     done = FALSE;
@@ -489,6 +518,7 @@ main(void)
         UNIT(test_ends),
         UNIT(test_breaks),
         UNIT(test_stall),
+        UNIT(test_stall_leaves_connections),
         UNIT(test_no_head),
         UNIT(test_listener_says_no),
         UNIT(test_free_in_line),

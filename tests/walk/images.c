@@ -24,6 +24,9 @@
 
 #define HEADER_BYTES 92
 #define KEPT         LAB_DIR "/kept"
+#define KEPT_LINK    "/var/lib/kept-image" /* of the sealed inode itself */
+#define OTHER_GUEST  "other"
+#define MACHINE_ID   "/etc/machine-id"
 
 static Walk walk;
 static guint n_cases;
@@ -53,8 +56,8 @@ keep(GError **error)
     g_autofree char *disk = lab_guest_disk_path(WALK_GUEST);
     g_autofree char *command =
         g_strdup_printf("mkdir -p " KEPT "; cp -p '%s' " KEPT "/image; cp -p " LAB_STATE_DIR
-                        "/ledger.db* " KEPT "; cp -p '%s' " KEPT "/disk",
-                        walk.hold, disk);
+                        "/ledger.db* " KEPT "; cp -p '%s' " KEPT "/disk; ln '%s' " KEPT_LINK,
+                        walk.hold, disk, walk.hold);
     const int fd = open(walk.hold, O_RDONLY | O_CLOEXEC);
     gboolean ok;
 
@@ -71,11 +74,14 @@ static gboolean
 put_back(GError **error)
 {
     g_autofree char *disk = lab_guest_disk_path(WALK_GUEST);
+    g_autofree char *folder = g_path_get_dirname(walk.hold);
     g_autofree char *command = g_strdup_printf(
         "rm -f " LAB_STATE_DIR "/ledger.db*; cp -p " KEPT "/ledger.db* " LAB_STATE_DIR
-        "; cmp -s " KEPT "/image '%s' || cat " KEPT "/image > '%s'; touch -r " KEPT "/image '%s'"
-        "; touch -r " KEPT "/disk '%s'; rm -f " WALK_SAVE_FILE "; ln '%s' " WALK_SAVE_FILE,
-        walk.hold, walk.hold, walk.hold, disk, walk.hold);
+        "; cmp -s " KEPT "/image " KEPT_LINK " || cat " KEPT "/image > " KEPT_LINK
+        "; touch -r " KEPT "/image " KEPT_LINK "; touch -r " KEPT "/disk '%s'"
+        "; mkdir -p '%s'; chmod 700 '%s'; rm -f '%s' " WALK_SAVE_FILE "; ln " KEPT_LINK
+        " '%s'; ln " KEPT_LINK " " WALK_SAVE_FILE,
+        disk, folder, folder, walk.hold, walk.hold);
 
     return lab_agent_kill(error) && lab_guest_destroy(WALK_GUEST, error) && run(command, error);
 }
@@ -117,6 +123,73 @@ copy_over(gint64 at G_GNUC_UNUSED, GError **error)
     return run(command, error);
 }
 
+/* Another image as libvirt's: the vault keeps the right one. */
+static gboolean
+put_at_managed(const char *image, GError **error)
+{
+    g_autofree char *command =
+        g_strdup_printf("rm -f " WALK_SAVE_FILE "; cp '%s' " WALK_SAVE_FILE, image);
+
+    return run(command, error);
+}
+
+/* Another image under both names, as who puts a backup back would do it. */
+static gboolean
+put_at_both(const char *image, GError **error)
+{
+    g_autofree char *command =
+        g_strdup_printf("rm -f '%s' " WALK_SAVE_FILE "; cp '%s' '%s'; ln '%s' " WALK_SAVE_FILE,
+                        walk.hold, image, walk.hold, walk.hold);
+
+    return run(command, error);
+}
+
+/* The bytes of another image in the sealed inode; even its time is right. */
+static gboolean
+write_over(const char *image, GError **error)
+{
+    g_autofree char *command = g_strdup_printf("cat '%s' > '%s'; touch -r " KEPT "/image '%s'",
+                                               image, walk.hold, walk.hold);
+
+    return run(command, error);
+}
+
+static gboolean
+older_at_managed(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return put_at_managed(KEPT "/older", error);
+}
+
+static gboolean
+older_at_both(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return put_at_both(KEPT "/older", error);
+}
+
+static gboolean
+older_in_place(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return write_over(KEPT "/older", error);
+}
+
+static gboolean
+stranger_at_managed(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return put_at_managed(KEPT "/other", error);
+}
+
+static gboolean
+stranger_at_both(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return put_at_both(KEPT "/other", error);
+}
+
+static gboolean
+stranger_in_place(gint64 at G_GNUC_UNUSED, GError **error)
+{
+    return write_over(KEPT "/other", error);
+}
+
 static gboolean
 remove_both(gint64 at G_GNUC_UNUSED, GError **error)
 {
@@ -155,37 +228,50 @@ is_held(gboolean foreign, GError **error)
 
 /* Either the agent sees it at its start, or the resume is refused while the guest is paused. */
 static gboolean
-judge(guint64 tick, gboolean foreign, GError **error)
+judge(guint64 tick, gboolean foreign, const char *reason, GError **error)
 {
     g_autofree char *state = NULL;
+    g_autoptr(GHashTable) guest = NULL;
 
     if (!walk_agent_start(&walk, NULL, error) || !walk_rest(&walk, error))
         return FALSE;
     state = walk_ledger_state(&walk, error);
     if (g_strcmp0(state, "sealed") == 0 && !walk_request(&walk, "resume", NULL, error))
         return FALSE;
-    if (!is_held(foreign, error))
+    if (!is_held(foreign, error) || (guest = walk_get_guest(&walk, error)) == NULL)
         return FALSE;
+    if (reason != NULL && g_strcmp0(g_hash_table_lookup(guest, "reason"), reason) != 0) {
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "the reason is %s, not %s",
+                    (char *)g_hash_table_lookup(guest, "reason"), reason);
+        return FALSE;
+    }
     if (lab_guest_tick(WALK_GUEST, error) == tick)
         return TRUE;
     g_set_error_literal(error, LAB_ERROR, LAB_ERROR_FAILED, "the guest ran");
     return FALSE;
 }
 
+/* @reason: that it has to be held for; NULL: any. */
 static void
-try_case(const char *what, Do act, gint64 at)
+try_other(const char *what, Do act, gint64 at, const char *reason, gboolean foreign)
 {
     g_autoptr(GError) error = NULL;
     const guint64 tick = lab_guest_tick(WALK_GUEST, NULL);
 
     n_cases++;
     walk_mark_log(&walk);
-    if (put_back(&error) && act(at, &error) && judge(tick, act == copy_over, &error))
+    if (put_back(&error) && act(at, &error) && judge(tick, foreign, reason, &error))
         return;
     n_bad++;
     print_message("images: %s %" G_GINT64_FORMAT ": %s\n", what, at,
                   error != NULL ? error->message : "");
     walk_keep_log(&walk, "images", what);
+}
+
+static void
+try_case(const char *what, Do act, gint64 at)
+{
+    try_other(what, act, at, NULL, FALSE);
 }
 
 static void
@@ -231,10 +317,45 @@ test_others(void **state G_GNUC_UNUSED)
 {
     const guint before = n_bad;
 
-    try_case("a copy at libvirt's path", copy_over, 0);
-    try_case("removed from libvirt", remove_managed, 0);
-    try_case("disk written since", touch_disk, 0);
+    try_other("a copy at libvirt's path", copy_over, 0, "ImageStale", TRUE);
+    try_other("removed from libvirt", remove_managed, 0, "ImageRemoved", FALSE);
+    try_other("disk written since", touch_disk, 0, "DiskChanged", FALSE);
+    try_other("an older save at libvirt's path", older_at_managed, 0, "ImageStale", TRUE);
+    try_other("an older save at both", older_at_both, 0, "ImageCorrupt", TRUE);
+    try_other("an older save in the inode", older_in_place, 0, "ImageCorrupt", FALSE);
+    try_other("another guest's at libvirt's path", stranger_at_managed, 0, "ImageStale", TRUE);
+    try_other("another guest's at both", stranger_at_both, 0, "ImageCorrupt", TRUE);
+    try_other("another guest's in the inode", stranger_in_place, 0, "ImageCorrupt", FALSE);
     assert_int_equal(n_bad - before, 0);
+}
+
+static gboolean
+agent_has_ended(gpointer data G_GNUC_UNUSED)
+{
+    return !walk_agent_is_alive();
+}
+
+/* Ledger, vault and libvirt's save folder copied to another machine: its agent takes none of it. */
+static void
+test_other_machine(void **state G_GNUC_UNUSED)
+{
+    const guint64 tick = lab_guest_tick(WALK_GUEST, NULL);
+    g_autofree char *ours = NULL;
+    g_autofree char *log = NULL;
+
+    n_cases++;
+    lab_ok(put_back(&error));
+    if (!g_file_get_contents(MACHINE_ID, &ours, NULL, NULL))
+        skip();
+    lab_ok(g_file_set_contents(MACHINE_ID, "0123456789abcdef0123456789abcdef\n", -1, &error));
+    walk_mark_log(&walk);
+    (void)walk_agent_start(&walk, NULL, NULL);
+    lab_ok(lab_wait("the agent to refuse", LAB_WAIT_MS, agent_has_ended, NULL, &error));
+    log = walk_log_since(&walk);
+    lab_ok(g_file_set_contents(MACHINE_ID, ours, -1, &error));
+    assert_non_null(strstr(log, "machine"));
+    assert_int_equal(lab_guest_tick(WALK_GUEST, NULL), tick);
+    assert_int_equal(lab_domain_state(WALK_GUEST, NULL, NULL), VIR_DOMAIN_SHUTOFF);
 }
 
 /* Undoing it all leaves what was sealed, and that is good. */
@@ -257,7 +378,26 @@ test_lost(void **state G_GNUC_UNUSED)
     lab_ok(walk_request(&walk, "suspend", "{\"target\":\"disk\"}", &error));
     lab_ok(walk_agent_end(&error));
     lab_ok(remove_both(0, &error));
-    lab_ok(judge(lab_guest_tick(WALK_GUEST, NULL), FALSE, &error));
+    lab_ok(judge(lab_guest_tick(WALK_GUEST, NULL), FALSE, "ImageLost", &error));
+}
+
+/* An image of another guest, and one that our guest had before this one. */
+static void
+make_others(void)
+{
+    g_autofree char *command = g_strdup_printf("cp -p '%s' " KEPT "/older", walk.hold);
+    g_autoptr(virDomain) domain = NULL;
+
+    lab_ok(run("mkdir -p " KEPT, &error));
+    lab_ok(lab_guest_start(OTHER_GUEST, NULL, &error));
+    lab_ok((domain = lab_domain(OTHER_GUEST, &error)) != NULL);
+    assert_int_equal(virDomainManagedSave(domain, 0), 0);
+    lab_ok(run("cp -p " LAB_SAVE_DIR "/" OTHER_GUEST ".save " KEPT "/other", &error));
+    lab_ok(lab_guest_undefine(OTHER_GUEST, &error));
+    lab_ok(walk_base(&walk, &error));
+    lab_ok(walk_request(&walk, "suspend", "{\"target\":\"disk\"}", &error));
+    lab_ok(run(command, &error));
+    lab_ok(walk_request(&walk, "resume", NULL, &error));
 }
 
 static int
@@ -265,7 +405,7 @@ start_node(void **state G_GNUC_UNUSED)
 {
     walk_init(&walk);
     lab_ok(lab_libvirtd_start(&error));
-    lab_ok(walk_base(&walk, &error));
+    make_others();
     lab_ok(walk_request(&walk, "suspend", "{\"target\":\"disk\"}", &error));
     lab_ok(walk_agent_end(&error));
     lab_ok(keep(&error));
@@ -284,11 +424,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),
-        cmocka_unit_test(test_body),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_others),
-        cmocka_unit_test(test_untouched_is_good),
+        cmocka_unit_test(test_header),        cmocka_unit_test(test_body),
+        cmocka_unit_test(test_truncated),     cmocka_unit_test(test_others),
+        cmocka_unit_test(test_other_machine), cmocka_unit_test(test_untouched_is_good),
         cmocka_unit_test(test_lost),
     };
 
