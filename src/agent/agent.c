@@ -6,6 +6,7 @@
 #include "agent/api.h"
 #include "agent/engine.h"
 #include "agent/kubernetes.h"
+#include "agent/metrics.h"
 #include "agent/wukongs.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -32,7 +33,8 @@ struct _WkAgent {
     GPtrArray *sources;  /* (element-type WkSource) */
     GPtrArray *monitors; /* (element-type GFileMonitor): for libvirt's socket to appear */
     WkEngine *engine;
-    WkApi api; /* engine and sources, for the control server */
+    WkMetrics *metrics;
+    WkApi api; /* what the control server asks of */
     WkControl *control;
     WkWukongs *wukongs; /* NULL: without Kubernetes */
     gboolean said_ready;
@@ -70,6 +72,7 @@ on_guest_changed(const WkView *view, gpointer data)
 
     if (self->control != NULL)
         wk_control_guest_changed(self->control, view);
+    wk_metrics_note_guest(self->metrics, view);
     wk_wukongs_guest_changed(self->wukongs, view);
     say_ready(self);
 }
@@ -89,6 +92,7 @@ on_operation_changed(const WkOperation *operation, gpointer data)
 {
     WkAgent *self = data;
 
+    wk_metrics_note(self->metrics, operation);
     if (self->control != NULL)
         wk_control_operation_changed(self->control, operation);
     wk_wukongs_operation_changed(self->wukongs, operation);
@@ -376,6 +380,7 @@ start_kubernetes(WkAgent *self, GError **error)
            options.node_name);
     options.config = kube;
     self->wukongs = wk_wukongs_new(&options, error);
+    self->api.wukongs = self->wukongs;
     return self->wukongs != NULL;
 }
 
@@ -393,7 +398,10 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     if (!add_sources(self, error))
         return FALSE;
     wk_api_init(&api, self->config->node_name);
-    self->api = (WkApi){ .engine = self->engine, .sources = self->sources };
+    self->api = (WkApi){ .engine = self->engine,
+                         .sources = self->sources,
+                         .vault = self->vault,
+                         .metrics = self->metrics };
     self->control = wk_control_new(options->control_path, CONTROL_GROUP, &api, &self->api, error);
     if (self->control == NULL)
         return FALSE;
@@ -420,6 +428,7 @@ wk_agent_new(const WkAgentOptions *options, WkConfig *config, GError **error)
     g_autoptr(WkAgent) self = g_new0(WkAgent, 1);
 
     self->config = config;
+    self->metrics = wk_metrics_new();
     self->sources = g_ptr_array_new_with_free_func((GDestroyNotify)wk_source_unref);
     self->monitors = g_ptr_array_new_with_free_func(g_object_unref);
     return start(self, options, error) ? g_steal_pointer(&self) : NULL;
@@ -439,6 +448,7 @@ wk_agent_free(WkAgent *self)
     g_ptr_array_unref(self->sources);
     wk_vault_unref(self->vault);
     wk_ledger_unref(self->ledger);
+    wk_metrics_free(self->metrics);
     wk_config_free(self->config);
     g_free(self->boot_id);
     g_free(self->no_vault);

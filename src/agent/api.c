@@ -192,7 +192,19 @@ list_checks(gpointer agent)
 {
     WkApi *self = agent;
 
-    return wk_doctor_examine(self->engine, self->sources);
+    return wk_doctor_examine(self->engine, self->sources, self->wukongs);
+}
+
+static char *
+metrics(gpointer agent)
+{
+    WkApi *self = agent;
+    const WkMetricsInput input = { .engine = self->engine,
+                                   .sources = self->sources,
+                                   .vault = self->vault,
+                                   .wukongs = self->wukongs };
+
+    return wk_metrics_text(self->metrics, &input);
 }
 
 char *
@@ -228,5 +240,6 @@ wk_api_init(WkControlApi *api, const char *node_name)
                            .find_operation = find_operation,
                            .list_images = list_images,
                            .list_checks = list_checks,
+                           .metrics = metrics,
                            .not_ready = not_ready };
 }

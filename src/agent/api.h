@@ -2,6 +2,8 @@
 #pragma once
 
 #include "agent/engine.h"
+#include "agent/metrics.h"
+#include "agent/wukongs.h"
 #include "control/api.h"
 
 G_BEGIN_DECLS
@@ -10,6 +12,9 @@ G_BEGIN_DECLS
 typedef struct {
     WkEngine *engine;
     GPtrArray *sources; /* (element-type WkSource) */
+    WkVault *vault;     /* NULL: none */
+    WkWukongs *wukongs; /* NULL: without Kubernetes */
+    WkMetrics *metrics;
 } WkApi;
 
 /* Fills in @api; its functions take a WkApi. */

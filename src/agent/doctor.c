@@ -90,12 +90,13 @@ check_rivals(GPtrArray *checks)
 }
 
 GPtrArray *
-wk_doctor_examine(WkEngine *engine, GPtrArray *sources)
+wk_doctor_examine(WkEngine *engine, GPtrArray *sources, WkWukongs *wukongs)
 {
     GPtrArray *checks = g_ptr_array_new_with_free_func((GDestroyNotify)wk_check_free);
 
     check_sources(checks, sources);
     check_vault(checks, engine);
+    wk_wukongs_examine(wukongs, checks);
     check_group(checks);
     check_rivals(checks);
     return checks;

@@ -272,7 +272,7 @@ wk_engine_cancel(WkEngine *self, const char *uuid, GError **error)
 void
 wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner)
 {
-    static const WkOwner none = { NULL };
+    static const WkOwner none = { 0 };
     WkGuest *guest = wk_engine_find(self, uuid);
 
     if (guest == NULL)

@@ -40,12 +40,12 @@ get_entry(WkWukongs *self, const char *uid)
     return entry;
 }
 
-static void
-drop_entry(WkWukongs *self, WkEntry *entry)
+void
+wk_wukongs_drop(WkWukongs *self, WkEntry *entry)
 {
     wk_reporter_forget(self->reporter, entry->uid);
-    if (entry->guest != NULL && g_hash_table_lookup(self->by_guest, entry->guest) == entry)
-        g_hash_table_remove(self->by_guest, entry->guest);
+    g_clear_pointer(&entry->seen, wk_wukong_free); /* so that it claims nothing any more */
+    wk_wukongs_let_go(self, entry);
     g_hash_table_remove(self->entries, entry->uid);
 }
 
@@ -134,6 +134,7 @@ wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry)
         wk_wukongs_tell_view(self, entry, guest->view);
     wk_wukongs_act(self, entry, guest);
     wk_wukongs_report(self, entry, guest, reason, message);
+    wk_wukongs_own(self, entry);
 }
 
 /* A save that nobody will ask to be resumed any more is called off: a running guest is of more use
@@ -161,7 +162,7 @@ wk_wukongs_deleted(WkWukongs *self, WkEntry *entry)
     g_clear_pointer(&entry->by_name, wk_reflector_free);
     if (!holds_image(guest)) {
         forget_binding(self, entry);
-        drop_entry(self, entry);
+        wk_wukongs_drop(self, entry);
         return;
     }
     if (entry->binding->deleted_at_us == 0) {
@@ -173,21 +174,26 @@ wk_wukongs_deleted(WkWukongs *self, WkEntry *entry)
     }
 }
 
+gboolean
+wk_wukongs_has_stake(WkWukongs *self, const WkEntry *entry)
+{
+    const WkGuest *guest = bound_guest(self, entry);
+
+    return holds_image(guest) || (guest != NULL && guest->task != NULL)
+           || (entry->binding != NULL && entry->binding->owed != NULL);
+}
+
 /* Out of the node's list: gone, or another node's now. */
 static void
 departed(WkWukongs *self, WkEntry *entry)
 {
-    const WkGuest *guest = bound_guest(self, entry);
-
     entry->told = FALSE;
     if (entry->by_name != NULL || (entry->binding != NULL && entry->binding->deleted_at_us != 0))
         return;
-    if (holds_image(guest) || (guest != NULL && guest->task != NULL)
-        || (entry->binding != NULL && entry->binding->owed != NULL)) {
+    if (wk_wukongs_has_stake(self, entry))
         wk_wukongs_watch_by_name(self, entry);
-        return;
-    }
-    drop_entry(self, entry);
+    else
+        wk_wukongs_drop(self, entry);
 }
 
 /* ---- from the API server ---- */
@@ -288,13 +294,11 @@ on_trouble(const GError *error, guint retry_ms, gpointer data)
 {
     WkWukongs *self = data;
 
-    if (error == NULL) {
+    wk_wukongs_note_trouble(self, error, retry_ms);
+    if (error == NULL)
         wk_reporter_hurry(self->reporter);
-        return;
-    }
-    self->synced = FALSE;
-    wk_log(WK_LOG_WARNING, NULL, "watching Wukongs: %s; again in %.1f s", error->message,
-           retry_ms / 1000.0);
+    else
+        self->synced = FALSE;
 }
 
 static const WkReflectorListener reflector_listener = { .relisting = on_relisting,
@@ -327,10 +331,9 @@ on_event_done(gint64 seq, gpointer data)
 }
 
 static void
-on_notice(const char *reason, const char *text, gpointer data G_GNUC_UNUSED)
+on_notice(const char *reason, const char *text, gpointer data)
 {
-    if (text != NULL)
-        wk_log(WK_LOG_WARNING, &(WkLogFields){ .result = reason }, "Kubernetes: %s", text);
+    wk_wukongs_note(data, reason, text);
 }
 
 static const WkReporterListener reporter_listener = { .removed = on_removed,
@@ -365,7 +368,7 @@ bury_dead_owners(WkWukongs *self, const char *uuid)
             || g_strcmp0(entry->binding->guest, uuid) != 0)
             continue;
         forget_binding(self, entry);
-        drop_entry(self, entry);
+        wk_wukongs_drop(self, entry);
     }
 }
 
@@ -454,39 +457,13 @@ on_retry(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-/* ---- what others ask ---- */
-
-const WkBinding *
-wk_wukongs_find_owner(WkWukongs *self, const char *uuid)
-{
-    const WkEntry *entry = self != NULL ? g_hash_table_lookup(self->by_guest, uuid) : NULL;
-
-    return entry != NULL ? entry->binding : NULL;
-}
-
-WkWukongsHealth
-wk_wukongs_get_health(WkWukongs *self)
-{
-    return (WkWukongsHealth){ .synced = self->synced,
-                              .heard_at_us = wk_reflector_get_last_heard_us(self->reflector),
-                              .pending = wk_reporter_count_pending(self->reporter),
-                              .count = g_hash_table_size(self->by_guest),
-                              .selecting = wk_reflector_is_selecting(self->reflector) };
-}
-
-GArray *
-wk_wukongs_get_requests(WkWukongs *self)
-{
-    return wk_kube_get_counts(self->kube);
-}
+/* ---- begin and end ---- */
 
 void
 wk_wukongs_drain(WkWukongs *self, guint patience_ms, void (*done)(gpointer data), gpointer data)
 {
     wk_reporter_drain(self->reporter, patience_ms, done, data);
 }
-
-/* ---- begin and end ---- */
 
 static gboolean
 load_bindings(WkWukongs *self, GError **error)
@@ -540,6 +517,7 @@ wk_wukongs_new(const WkWukongsOptions *options, GError **error)
     self->domain_namespaces = g_strsplit_set(options->domain_annotation, ", ", -1);
     self->entries = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     self->by_guest = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    self->notices = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     return start(self, options, error) ? g_steal_pointer(&self) : NULL;
 }
 
@@ -552,6 +530,9 @@ wk_wukongs_free(WkWukongs *self)
         g_source_remove(self->retry_source);
     wk_reflector_free(self->reflector);
     wk_outbox_free(self->outbox);
+    g_hash_table_unref(self->notices);
+    g_free(self->trouble);
+    g_free(self->trouble_reason);
     g_hash_table_unref(self->by_guest);
     g_hash_table_unref(self->entries);
     wk_reporter_free(self->reporter);

@@ -3,6 +3,7 @@
 
 #include "agent/engine.h"
 #include "kube/client.h"
+#include "model/check.h"
 
 G_BEGIN_DECLS
 
@@ -38,15 +39,12 @@ void wk_wukongs_guest_changed(WkWukongs *self, const WkView *view);
 void wk_wukongs_guest_gone(WkWukongs *self, const char *uuid);
 void wk_wukongs_operation_changed(WkWukongs *self, const WkOperation *operation);
 
-/* The Wukong that guest @uuid belongs to: (transfer none), NULL: none known. */
-const WkBinding *wk_wukongs_find_owner(WkWukongs *self, const char *uuid);
+/* For doctor: adds WkChecks. @self may be NULL: without Kubernetes. */
+void wk_wukongs_examine(WkWukongs *self, GPtrArray *checks);
 
 typedef struct {
-    gboolean synced;    /* the list came through since the last trouble */
     gint64 heard_at_us; /* monotonic; 0: never */
     guint pending;      /* reports not written yet */
-    guint count;        /* Wukongs of this node */
-    gboolean selecting; /* the server filters by node */
 } WkWukongsHealth;
 WkWukongsHealth wk_wukongs_get_health(WkWukongs *self);
 /* (transfer full) (element-type WkKubeCount). */

@@ -80,12 +80,26 @@ claim(WkWukongs *self, WkEntry *entry, WkGuest *guest)
     return TRUE;
 }
 
-static void
-let_go(WkWukongs *self, WkEntry *entry)
+void
+wk_wukongs_own(WkWukongs *self, WkEntry *entry)
 {
-    if (entry->guest != NULL && g_hash_table_lookup(self->by_guest, entry->guest) == entry)
-        g_hash_table_remove(self->by_guest, entry->guest);
-    g_clear_pointer(&entry->guest, g_free);
+    const WkOwner owner = { .ns = entry->seen != NULL ? entry->seen->ns : NULL,
+                            .name = entry->seen != NULL ? entry->seen->name : NULL,
+                            .uid = entry->uid };
+
+    if (entry->guest != NULL && entry->seen != NULL)
+        wk_engine_set_owner(self->engine, entry->guest, &owner);
+}
+
+void
+wk_wukongs_let_go(WkWukongs *self, WkEntry *entry)
+{
+    g_autofree char *guest = g_steal_pointer(&entry->guest);
+
+    if (guest == NULL || g_hash_table_lookup(self->by_guest, guest) != entry)
+        return;
+    g_hash_table_remove(self->by_guest, guest);
+    wk_engine_set_owner(self->engine, guest, NULL);
 }
 
 static WkGuest *
@@ -120,13 +134,13 @@ wk_wukongs_find_guest(WkWukongs *self, WkEntry *entry, const char **reason, char
     WkGuest *guest = look_up(self, entry, reason, message);
 
     if (guest == NULL || g_strcmp0(entry->guest, guest->uuid) != 0)
-        let_go(self, entry);
+        wk_wukongs_let_go(self, entry);
     if (guest == NULL)
         return NULL;
     if (!claim(self, entry, guest)) {
         *reason = "GuestTaken";
         *message = g_strdup_printf("domain '%s' belongs to an older Wukong", guest->name);
-        let_go(self, entry);
+        wk_wukongs_let_go(self, entry);
         return NULL;
     }
     if (entry->guest == NULL)

@@ -142,6 +142,8 @@ wk_wukongs_act(WkWukongs *self, WkEntry *entry, WkGuest *guest)
 {
     const WkWukong *wukong = entry->seen;
 
+    if (!entry->told && !wk_wukongs_has_stake(self, entry))
+        return; /* another node's by now; only the last report is still on its way */
     switch (wk_intent_judge(&wukong->intent, wukong->generation, entry->binding,
                             wukong->mirrored_request_id)) {
     case WK_INTENT_WRONG:

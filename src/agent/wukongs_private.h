@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/wukongs.h"
+#include "base/error.h"
 #include "kube/reflector.h"
 #include "kube/reporter.h"
 
@@ -44,7 +45,10 @@ struct _WkWukongs {
 
     GHashTable *entries;  /* utf8 uid:WkEntry */
     GHashTable *by_guest; /* utf8 uuid:WkEntry: whoever the guest belongs to */
-    gboolean synced;
+    GHashTable *notices;  /* utf8 reason:utf8 text: what the reporter said and still holds */
+    char *trouble;        /* of the watch; NULL: none */
+    char *trouble_reason; /* NULL: none */
+    gboolean synced;      /* the list came through since the last trouble */
     gboolean ready;
     guint retry_source; /* for entries that wait, see waits_for */
 };
@@ -53,6 +57,10 @@ struct _WkWukongs {
 void wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry);
 /* A row in the ledger, before anything is done that must be fenced by it. */
 gboolean wk_wukongs_keep(WkWukongs *self, WkEntry *entry);
+/* Something of it is on this node: an image, work under way, an action still to be removed. */
+gboolean wk_wukongs_has_stake(WkWukongs *self, const WkEntry *entry);
+/* Frees @entry: nothing of it is here. */
+void wk_wukongs_drop(WkWukongs *self, WkEntry *entry);
 /* The Wukong @entry is gone from the API server. */
 void wk_wukongs_deleted(WkWukongs *self, WkEntry *entry);
 
@@ -60,6 +68,15 @@ void wk_wukongs_deleted(WkWukongs *self, WkEntry *entry);
  * @message (transfer full) why there is none. */
 WkGuest *
 wk_wukongs_find_guest(WkWukongs *self, WkEntry *entry, const char **reason, char **message);
+
+/* The guest that @entry means is published with its Wukong, or with none any more. */
+void wk_wukongs_own(WkWukongs *self, WkEntry *entry);
+void wk_wukongs_let_go(WkWukongs *self, WkEntry *entry);
+
+/* wukongs_health.c: what doctor tells; @text NULL: no longer so. */
+void wk_wukongs_note(WkWukongs *self, const char *reason, const char *text);
+/* @error NULL: the watch is well again. */
+void wk_wukongs_note_trouble(WkWukongs *self, const GError *error, guint retry_ms);
 
 /* wukongs_intent.c: does what the spec asks for, where that is still to be done. */
 void wk_wukongs_act(WkWukongs *self, WkEntry *entry, WkGuest *guest);

@@ -54,7 +54,10 @@ wk_wukongs_report(WkWukongs *self, WkEntry *entry, WkGuest *guest, const char *r
                                   .missing_message = message,
                                   .operation = operation_of(guest),
                                   .binding = entry->binding,
-                                  .generation = entry->seen->generation };
+                                  .generation = entry->seen->generation,
+                                  .node = self->node_name,
+                                  .saved_here =
+                                      guest != NULL && guest->record->state != WK_LEDGER_NONE };
     WkStatus *status = NULL;
     const char *owed = owed_by(entry);
     const int mark = mark_of(entry, guest);
@@ -106,6 +109,18 @@ tell(WkWukongs *self, const WkEntry *entry, const char *type, const char *reason
                                                   note != NULL ? note : reason));
 }
 
+/* Events with the same action and reason are counted together (as in client-go): a suspend to disk
+ * must not be counted as another one to memory. */
+static const char *
+action_of(const WkOperation *op)
+{
+    if (op->action == WK_ACTION_SUSPEND && op->target == WK_TARGET_DISK)
+        return "SuspendToDisk";
+    if (op->action == WK_ACTION_SUSPEND && op->target == WK_TARGET_MEMORY)
+        return "SuspendToMemory";
+    return words[op->action].name;
+}
+
 static void
 tell_begun(WkWukongs *self, WkEntry *entry, const WkOperation *op)
 {
@@ -122,7 +137,7 @@ tell_begun(WkWukongs *self, WkEntry *entry, const WkOperation *op)
             : g_strdup_printf("%s domain '%s'",
                               op->action == WK_ACTION_SUSPEND ? "suspending" : "resuming",
                               op->name);
-    tell(self, entry, "Normal", of->begun, of->name, note);
+    tell(self, entry, "Normal", of->begun, action_of(op), note);
 }
 
 void
@@ -136,10 +151,10 @@ wk_wukongs_tell_operation(WkWukongs *self, WkEntry *entry, const WkOperation *op
         return;
     case WK_OP_SUCCEEDED:
         if (g_strcmp0(op->reason, "AlreadySo") != 0)
-            tell(self, entry, "Normal", of->done, of->name, op->message);
+            tell(self, entry, "Normal", of->done, action_of(op), op->message);
         return;
     case WK_OP_FAILED:
-        tell(self, entry, "Warning", of->failed, of->name, op->message);
+        tell(self, entry, "Warning", of->failed, action_of(op), op->message);
         return;
     case WK_OP_QUEUED:
     case WK_OP_CANCELLED: /* whoever asked for it knows */

@@ -19,6 +19,14 @@ on_relisting(gpointer data)
     entry->by_name_told = FALSE;
 }
 
+/* It is another node's, and its last word of this one is there: the mark is taken off with it. */
+static gboolean
+is_settled(const WkEntry *entry)
+{
+    return entry->seen != NULL && !wk_wukongs_has_stake(entry->owner, entry)
+           && g_strcmp0(entry->seen->saved_on, entry->owner->node_name) != 0;
+}
+
 static void
 on_object(JsonObject *object, gpointer data)
 {
@@ -34,6 +42,8 @@ on_object(JsonObject *object, gpointer data)
     entry->seen = g_steal_pointer(&wukong);
     wk_reporter_saw(entry->owner->reporter, entry->seen);
     wk_wukongs_reconcile(entry->owner, entry);
+    if (is_settled(entry))
+        wk_wukongs_drop(entry->owner, entry);
 }
 
 static void

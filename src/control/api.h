@@ -44,6 +44,9 @@ typedef struct {
     /* (transfer full) (element-type WkCheck): what a person should know of this node. */
     GPtrArray *(*list_checks)(gpointer agent);
 
+    /* (transfer full): the text for Prometheus. */
+    char *(*metrics)(gpointer agent);
+
     /* Readiness: NULL when ready, else (transfer full) why not yet. */
     char *(*not_ready)(gpointer agent);
 } WkControlApi;

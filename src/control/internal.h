@@ -19,7 +19,6 @@ G_BEGIN_DECLS
  *   routes.c   method and path -> handler
  *   answer.c   JSON bodies and problems
  *   stream.c   endless answers, one JSON object a line
- *   metrics.c  the text for Prometheus
  */
 
 /* Bounds (server.h); tests make them smaller. */
@@ -146,10 +145,5 @@ void wk_stream_end(WkStream *self);
 /* The connection is gone: forgets and frees @self. */
 void wk_stream_drop(WkStream *self);
 void wk_stream_free(WkStream *self);
-
-/* metrics.c */
-
-/* Returns: (transfer full): in Prometheus' text format. @guests: (element-type WkView). */
-char *wk_metrics_text(const GPtrArray *guests);
 
 G_END_DECLS

@@ -209,8 +209,7 @@ static void
 get_metrics(WkExchange *exchange)
 {
     WkControl *control = exchange->control;
-    g_autoptr(GPtrArray) guests = control->api.list_guests(control->agent);
-    g_autofree char *text = wk_metrics_text(guests);
+    g_autofree char *text = control->api.metrics(control->agent);
 
     wk_answer_text(exchange, "text/plain; version=0.0.4; charset=utf-8", text);
 }

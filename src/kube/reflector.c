@@ -471,7 +471,7 @@ ask_page(WkReflector *self)
 static void
 begin(WkReflector *self)
 {
-    g_autoptr(Held) held = hold(self);
+    G_GNUC_UNUSED g_autoptr(Held) held = hold(self);
 
     if (self->version != NULL) {
         watch(self);

@@ -114,7 +114,7 @@ gboolean
 wk_subject_is_meta_in(WkSubject *self, const WkWukong *seen)
 {
     return self->want != NULL && g_strcmp0(self->want->state, seen->seen_mirror) == 0
-           && !is_mark_wrong(self, seen);
+           && !is_mark_wrong(self, seen) && wk_status_is_place_shown(self->want, seen);
 }
 
 static gboolean

@@ -67,6 +67,7 @@ wk_sight_meta_text(const WkWukong *seen)
     g_autoptr(GString) text = g_string_new(seen->marked_suspended ? "1" : "0");
 
     add_text(text, seen->seen_mirror);
+    add_text(text, seen->saved_on);
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 

@@ -271,6 +271,8 @@ wk_status_make(const WkStatusInput *input)
     WkStatus *self = g_new0(WkStatus, 1);
 
     self->uid = g_strdup(input->uid);
+    self->node = g_strdup(input->node);
+    self->saved_here = input->saved_here;
     make_state(self, input);
     make_suspended(self, input);
     make_restorable(self, input);
@@ -290,6 +292,7 @@ wk_status_free(WkStatus *self)
         g_free(self->conditions[i].message);
     }
     g_free(self->uid);
+    g_free(self->node);
     g_free(self);
 }
 
@@ -305,5 +308,5 @@ wk_status_equal(const WkStatus *a, const WkStatus *b)
             return FALSE;
     }
     return g_str_equal(a->uid, b->uid) && g_str_equal(a->state, b->state)
-           && a->generation == b->generation;
+           && a->generation == b->generation && a->saved_here == b->saved_here;
 }

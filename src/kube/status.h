@@ -21,6 +21,8 @@ typedef struct {
     const WkOperation *operation; /* in flight for it; NULL: none */
     const WkBinding *binding;     /* NULL: nothing was ever asked */
     gint64 generation;            /* of the object, while an action of its spec is under way */
+    const char *node;             /* this node; NULL: WK_ANNOTATION_SAVED_ON is left alone */
+    gboolean saved_here;          /* an image of its guest lies on @node */
 } WkStatusInput;
 
 typedef struct {
@@ -33,6 +35,8 @@ typedef struct {
     } conditions[WK_CONDITION_TYPES];
     gint64 generation; /* observedGeneration of LifecycleActionSucceeded; 0: none */
     char *uid;
+    char *node;          /* as in the input */
+    gboolean saved_here; /* the annotation WK_ANNOTATION_SAVED_ON is to name @node */
 } WkStatus;
 
 /*
@@ -51,6 +55,10 @@ gboolean wk_status_equal(const WkStatus *a, const WkStatus *b); /* NULLs are fin
  * @with_conditions). The mirror is another matter: @seen->seen_mirror against @self->state. */
 gboolean wk_status_is_shown(const WkStatus *self, const WkWukong *seen, gboolean with_conditions);
 
+/* TRUE when the annotation that says on which node the image lies needs no change. It is what the
+ * admission policy goes by once status.nodeName names another node; that one's is not touched. */
+gboolean wk_status_is_place_shown(const WkStatus *self, const WkWukong *seen);
+
 /* (transfer full): body of a server-side apply on .../status. lastTransitionTime is @now unless
  * the condition's status is the one that @seen shows. @seen's resourceVersion is in it, so that a
  * new object of the same name is a Conflict ("the object has been modified") and not told of the
@@ -60,11 +68,11 @@ gboolean wk_status_is_shown(const WkStatus *self, const WkWukong *seen, gboolean
 char *wk_status_apply_body(const WkStatus *self, const WkWukong *seen, gint64 now_us,
                            gboolean with_conditions);
 
-/* (transfer full): JSON patch on the object itself: the mirror annotation set to @self's state and,
- * when @owed is not NULL, spec.lifecycleAction tested to be exactly that and removed; the uid is
- * tested. A test that fails is a 422 "Invalid" that does not say which. Adds metadata.annotations
- * when @seen has none (tested). @mark: -1 leave, 0 remove, 1 set
- * WK_ANNOTATION_SUSPENDED. */
+/* (transfer full): JSON patch on the object itself: the mirror annotation set to @self's state,
+ * that of the image's node where it is not right, and, when @owed is not NULL, spec.lifecycleAction
+ * tested to be exactly that and removed; the uid is tested. A test that fails is a 422 "Invalid"
+ * that does not say which. Adds metadata.annotations when @seen has none (tested). @mark: -1 leave,
+ * 0 remove, 1 set WK_ANNOTATION_SUSPENDED. */
 char *wk_status_patch_body(const WkStatus *self, const WkWukong *seen, const char *owed, int mark);
 
 G_END_DECLS

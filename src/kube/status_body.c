@@ -177,6 +177,14 @@ add_annotations(JsonArray *patch, const WkStatus *self, const WkWukong *seen, in
         add_annotation(patch, WK_ANNOTATION_SUSPENDED, "true");
     else if (mark == 0 && seen->marked_suspended) /* removing what is not there is an error */
         add_annotation(patch, WK_ANNOTATION_SUSPENDED, NULL);
+    if (!wk_status_is_place_shown(self, seen))
+        add_annotation(patch, WK_ANNOTATION_SAVED_ON, self->saved_here ? self->node : NULL);
+}
+
+gboolean
+wk_status_is_place_shown(const WkStatus *self, const WkWukong *seen)
+{
+    return self->node == NULL || self->saved_here == (g_strcmp0(seen->saved_on, self->node) == 0);
 }
 
 char *

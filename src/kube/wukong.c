@@ -144,6 +144,7 @@ read_annotations(WkWukong *self, JsonObject *annotations)
     self->domain = keep_guest_name(annotations, WK_ANNOTATION_DOMAIN);
     self->marked_suspended =
         g_strcmp0(wk_json_get_string(annotations, WK_ANNOTATION_SUSPENDED), "true") == 0;
+    self->saved_on = keep(annotations, WK_ANNOTATION_SAVED_ON, WK_WUKONG_NAME_MAX);
     if (mirror == NULL || strlen(mirror) > WK_WUKONG_TEXT_MAX)
         return;
     self->seen_mirror = g_strdup(mirror);
@@ -262,6 +263,7 @@ wk_wukong_copy(const WkWukong *self)
         &copy->on_restore_failure,
         &copy->seen_state,
         &copy->seen_mirror,
+        &copy->saved_on,
         &copy->mirrored_request_id,
         &copy->resource_version,
     };
@@ -299,6 +301,7 @@ wk_wukong_free(WkWukong *self)
     g_free(self->on_restore_failure);
     g_free(self->seen_state);
     g_free(self->seen_mirror);
+    g_free(self->saved_on);
     g_free(self->mirrored_request_id);
     for (gsize i = 0; i < WK_CONDITION_TYPES; i++) {
         g_free(self->conditions[i].status);

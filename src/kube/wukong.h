@@ -25,6 +25,7 @@ G_BEGIN_DECLS
 #define WK_ANNOTATION_DOMAIN    "wukong.novasphere.dev/domain"
 #define WK_ANNOTATION_STATE     "wukong.novasphere.dev/lifecycle-state"
 #define WK_ANNOTATION_SUSPENDED "wukong.novasphere.dev/suspended"
+#define WK_ANNOTATION_SAVED_ON  "wukong.novasphere.dev/saved-on"
 
 /* One condition of ours as it stands in the object. */
 typedef struct {
@@ -67,6 +68,7 @@ typedef struct {
     char *seen_mirror;         /* the annotation; NULL: none */
     char *mirrored_request_id; /* lastRequestId out of the annotation; NULL: none */
     gboolean marked_suspended; /* WK_ANNOTATION_SUSPENDED is "true" */
+    char *saved_on;            /* WK_ANNOTATION_SAVED_ON; NULL: none */
     gboolean has_annotations;  /* there is a metadata.annotations */
     WkSeenCondition conditions[WK_CONDITION_TYPES];
 } WkWukong;

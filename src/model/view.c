@@ -238,7 +238,7 @@ wk_view_copy(const WkView *self)
     copy->reason = g_strdup(self->reason);
     copy->message = g_strdup(self->message);
     copy->operation = g_strdup(self->operation);
-    copy->owner = (WkOwner){ NULL };
+    copy->owner = (WkOwner){ 0 };
     wk_owner_copy(&self->owner, &copy->owner);
     return copy;
 }

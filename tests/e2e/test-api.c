@@ -58,6 +58,42 @@ read_all(void)
 }
 
 static void
+expect_metric(const char *line)
+{
+    g_autofree char *answer = NULL;
+    g_autofree char *whole = g_strdup_printf("\n%s", line);
+
+    assert_int_equal(lab_http("GET", "/metrics", NULL, &answer, NULL), 200);
+    if (strstr(answer, whole) == NULL)
+        fail_msg("no '%s' in the metrics:\n%s", line, answer);
+}
+
+static void
+test_metrics(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *hold = e2e_hold_path(GUEST);
+    g_autofree char *id = NULL;
+
+    e2e_guest_start(GUEST);
+    expect_metric("wukong_guests{state=\"Running\"} 1\n");
+    expect_metric("wukong_source_up{source=\"host\"} 1\n");
+    expect_metric("wukong_vault_free_bytes ");
+    expect_metric("wukong_saved_bytes 0\n");
+    e2e_ctl_says(0, "", "suspend", GUEST, "--to", "disk", NULL);
+    expect_metric("wukong_guests{state=\"Suspended\"} 1\n");
+    expect_metric("wukong_operations_total{action=\"suspend\",target=\"disk\","
+                  "result=\"succeeded\",reason=\"SavedToDisk\"} 1\n");
+    expect_metric("wukong_operation_duration_seconds_bucket{action=\"suspend\",target=\"disk\","
+                  "le=\"+Inf\"} 1\n");
+    expect_metric("wukong_image_verify_failures_total 0\n");
+    e2e_flip_byte_unseen(hold, -4096);
+    id = e2e_submit(GUEST, "resume", NULL);
+    e2e_wait_end(id, "state", "failed", NULL);
+    e2e_check_guest(GUEST, "restorable", "false", NULL);
+    expect_metric("wukong_image_verify_failures_total 1\n");
+}
+
+static void
 test_node(void **state G_GNUC_UNUSED)
 {
     ask("GET", "/v1/node", NULL, 200);
@@ -177,8 +213,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        e2e_test(test_node),      e2e_test(test_in_memory),     e2e_test(test_on_disk),
-        e2e_test(test_cancelled), e2e_test(test_libvirtd_away), e2e_test(test_problems),
+        e2e_test(test_node),     e2e_test(test_metrics),   e2e_test(test_in_memory),
+        e2e_test(test_on_disk),  e2e_test(test_cancelled), e2e_test(test_libvirtd_away),
+        e2e_test(test_problems),
     };
 
     return e2e_main(tests);

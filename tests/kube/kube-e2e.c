@@ -132,6 +132,25 @@ ke_until_event(const char *name, const char *reason)
     lab_ok(lab_wait(reason, UNTIL_MS, has_event, &look, &error));
 }
 
+static gboolean
+has_note(gpointer data)
+{
+    const Look *look = data;
+    g_autofree char *path = g_strdup_printf(
+        "jsonpath={range .items[?(@.regarding.name==\"%s\")]}{.note}{\"\\n\"}{end}", look->name);
+    g_autofree char *notes = lab_kubectl_out(NULL, "get", "events.events.k8s.io", "-o", path, NULL);
+
+    return notes != NULL && strstr(notes, look->value) != NULL;
+}
+
+void
+ke_until_event_note(const char *name, const char *note)
+{
+    Look look = { .name = name, .value = note };
+
+    lab_ok(lab_wait(note, UNTIL_MS, has_note, &look, &error));
+}
+
 guint
 ke_writes(void)
 {

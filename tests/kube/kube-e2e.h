@@ -37,11 +37,14 @@ void ke_check(const char *name, const char *jsonpath, const char *value);
 #define KE_REASON      "{.status.lifecycleState.reason}"
 #define KE_ACTION      "{.spec.lifecycleAction.action}"
 #define KE_MIRROR      "{.metadata.annotations.wukong\\.novasphere\\.dev/lifecycle-state}"
+#define KE_SAVED_ON    "{.metadata.annotations.wukong\\.novasphere\\.dev/saved-on}"
 #define KE_DONE        "{.status.conditions[?(@.type==\"LifecycleActionSucceeded\")].status}"
 #define KE_DONE_REASON "{.status.conditions[?(@.type==\"LifecycleActionSucceeded\")].reason}"
 
 /* Waits for an Event with @reason about Wukong @name. */
 void ke_until_event(const char *name, const char *reason);
+/* Waits for an Event of it whose message contains @note. */
+void ke_until_event_note(const char *name, const char *note);
 /* Writes of the agent so far: patches of Wukongs and of their status. */
 guint ke_writes(void);
 

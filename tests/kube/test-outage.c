@@ -197,7 +197,7 @@ test_dropped_fields(void **state G_GNUC_UNUSED)
     ke_start(NAME);
     before = ke_writes();
     for (int i = 0; i < 10; i++) {
-        g_autofree char *out =
+        G_GNUC_UNUSED g_autofree char *out =
             lab_kubectl_out(NULL, "patch", "wk", NAME, "--subresource=status", "--type=json", "-p",
                             "[{\"op\":\"remove\",\"path\":\"/status/lifecycleState\"}]", NULL);
     }

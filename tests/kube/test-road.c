@@ -31,6 +31,12 @@ check_mirror(void)
     json_node_unref(state);
 }
 
+static gboolean
+lease_renewed(gpointer data)
+{
+    return lab_kube_count("", "leases") >= GPOINTER_TO_UINT(data) + 2;
+}
+
 static void
 test_memory(void **state G_GNUC_UNUSED)
 {
@@ -79,6 +85,7 @@ test_disk(void **state G_GNUC_UNUSED)
     ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
     expect_kubectl_wait("Suspended");
     expect_kubectl_wait("Restorable");
+    ke_until(NAME, KE_SAVED_ON, LAB_NODE_NAME);
     e2e_check_domstate(GUEST, "shut off");
     ke_check(NAME, KE_REASON, "SavedToDisk");
     ke_until(NAME, KE_ACTION, "");
@@ -89,17 +96,73 @@ test_disk(void **state G_GNUC_UNUSED)
     ke_until(NAME, KE_STATE, "Running");
     ke_check(NAME, "{.status.lifecycleState.savedBytes}", "");
     ke_check(NAME, "{.status.conditions[?(@.type==\"Restorable\")].status}", "");
+    ke_until(NAME, KE_SAVED_ON, "");
     e2e_check_same_life(life);
     e2e_check_no_image(GUEST);
 }
 
-/* Nothing is left to say: nothing is said, but the Lease. */
-static gboolean
-lease_renewed(gpointer data)
+/* An Event for each, not the second one counted on the first. */
+static void
+test_events(void **state G_GNUC_UNUSED)
 {
-    return lab_kube_count("", "leases") >= GPOINTER_TO_UINT(data) + 2;
+    ke_start(NAME);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    ke_until(NAME, KE_ACTION, "");
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, "{.status.lifecycleState.target}", "disk");
+    ke_until_event_note(NAME, "suspending domain '" GUEST "' to memory");
+    ke_until_event_note(NAME, "suspending domain '" GUEST "' to disk");
+    ke_until_event_note(NAME, "saved to disk");
 }
 
+/* The image keeps its Wukong with this node, whatever status.nodeName says. */
+static void
+test_moved_with_image(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(E2eLife) life = NULL;
+    g_autofree char *out = NULL;
+
+    ke_start(NAME);
+    life = e2e_remember(GUEST);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_SAVED_ON, LAB_NODE_NAME);
+    lab_ok(
+        (out = lab_kubectl_out(&error, "patch", "wk", NAME, "--subresource=status", "--type=merge",
+                               "-p", "{\"status\":{\"nodeName\":\"node-2\"}}", NULL))
+        != NULL);
+    ke_agent_restart();
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_ACTION, "");
+    ke_until(NAME, KE_STATE, "Running");
+    ke_until(NAME, KE_SAVED_ON, "");
+    e2e_check_same_life(life);
+    /* from now on it is the other node's */
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\"}");
+    lab_ok(lab_wait("the Lease to be renewed", 40000, lease_renewed,
+                    GUINT_TO_POINTER(lab_kube_count("", "leases")), &error));
+    e2e_check_domstate(GUEST, "running");
+}
+
+/* The same guest from the node: whose it is, by which name, what doctor and metrics tell. */
+static void
+test_from_the_node(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *metrics = NULL;
+
+    ke_start(NAME);
+    e2e_ctl_says(0, GUEST, "status", "default/" NAME, NULL);
+    e2e_ctl_says(0, "kubernetes", "doctor", NULL);
+    assert_int_equal(lab_http("GET", "/metrics", NULL, &metrics, NULL), 200);
+    assert_non_null(strstr(metrics, "\nwukong_kube_requests_total{verb=\"PATCH\",code=\"200\"} "));
+    assert_non_null(strstr(metrics, "\nwukong_kube_watch_age_seconds "));
+    assert_non_null(strstr(metrics, "\nwukong_outbox_pending 0\n"));
+    e2e_ctl_says(0, "", "suspend", "default/" NAME, "--to", "memory", NULL);
+    ke_until(NAME, KE_STATE, "Suspended");
+    ke_check(NAME, "{.status.lifecycleState.origin}", "local");
+}
+
+/* Nothing is left to say: nothing is said, but the Lease. */
 static void
 test_idle(void **state G_GNUC_UNUSED)
 {
@@ -261,6 +324,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         ke_test(test_memory),
         ke_test(test_disk),
+        ke_test(test_events),
+        ke_test(test_moved_with_image),
+        ke_test(test_from_the_node),
         ke_test(test_idle),
         ke_test(test_outside),
         ke_test(test_pause_lost),

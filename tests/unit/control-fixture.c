@@ -190,6 +190,12 @@ list_checks(gpointer agent G_GNUC_UNUSED)
 }
 
 static char *
+metrics(gpointer agent G_GNUC_UNUSED)
+{
+    return g_strdup("# TYPE wukong_build_info gauge\nwukong_build_info 1\n");
+}
+
+static char *
 not_ready(gpointer agent)
 {
     return g_strdup(((const Fixture *)agent)->not_ready);
@@ -235,6 +241,7 @@ fixture_setup(void **state)
         .find_operation = find_operation,
         .list_images = list_images,
         .list_checks = list_checks,
+        .metrics = metrics,
         .not_ready = not_ready,
     };
     add_contents(self);

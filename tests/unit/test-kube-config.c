@@ -93,7 +93,7 @@ on_refreshed(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 static gboolean
 refresh(WkKubeConfig *config, gboolean anew, GError **error)
 {
-    Waiter waiter = { FALSE };
+    Waiter waiter = { 0 };
 
     wk_kube_config_refresh(config, anew, NULL, on_refreshed, &waiter);
     while (!waiter.done)
@@ -109,7 +109,7 @@ static void
 test_all_fields(void **state G_GNUC_UNUSED)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *ca = put("ca.crt", "CA PEM", 0644);
+    G_GNUC_UNUSED g_autofree char *ca = put("ca.crt", "CA PEM", 0644);
     g_autoptr(WkKubeConfig) config =
         load("{server: 'https://[::1]:6443/k8s/', certificate-authority: ca.crt, "
              "tls-server-name: api.example, proxy-url: 'http://127.0.0.1:3128', "
@@ -184,9 +184,9 @@ static void
 test_in_cluster(void **state G_GNUC_UNUSED)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *token = put("token", "abc.def\n", 0600);
-    g_autofree char *ca = put("ca.crt", "CA", 0644);
-    g_autofree char *space = put("namespace", "wukong-system\n", 0644);
+    G_GNUC_UNUSED g_autofree char *token = put("token", "abc.def\n", 0600);
+    G_GNUC_UNUSED g_autofree char *ca = put("ca.crt", "CA", 0644);
+    G_GNUC_UNUSED g_autofree char *space = put("namespace", "wukong-system\n", 0644);
     g_autoptr(WkKubeConfig) config = wk_kube_config_in_cluster(folder, "fd00::1", "443", &error);
     const WkKubePlace *place = wk_kube_config_get_place(config);
 
@@ -314,7 +314,7 @@ static void
 test_rotation(void **state G_GNUC_UNUSED)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *token = put("token", "one", 0600);
+    G_GNUC_UNUSED g_autofree char *token = put("token", "one", 0600);
     g_autofree char *ca = put("ca.crt", "CA1", 0644);
     g_autofree char *again = NULL;
     g_autofree char *ca_again = NULL;
@@ -348,7 +348,7 @@ test_rotation(void **state G_GNUC_UNUSED)
 static WkKubeConfig *
 load_plugin(const char *script, GError **error)
 {
-    g_autofree char *path = put("plugin", script, 0700);
+    G_GNUC_UNUSED g_autofree char *path = put("plugin", script, 0700);
     g_autofree char *user = g_strdup_printf(
         "{exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [a, 'b c'], "
         "env: [{name: COUNT, value: '%s/count'}], provideClusterInfo: true, installHint: 'get "

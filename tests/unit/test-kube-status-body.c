@@ -89,6 +89,8 @@ test_apply_body_without_conditions(void **state)
     "\"}"
 #define MARK_STEP   ",{\"op\":\"add\"," ANNOTATION "suspended\",\"value\":\"true\"}"
 #define UNMARK_STEP ",{\"op\":\"remove\"," ANNOTATION "suspended\"}"
+#define PLACE_STEP  ",{\"op\":\"add\"," ANNOTATION "saved-on\",\"value\":\"node-1\"}"
+#define UNPLACE     ",{\"op\":\"remove\"," ANNOTATION "saved-on\"}"
 #define OWED        "{\"action\":\"suspend\",\"requestId\":\"a\\u003cb\",\"target\":null}"
 #define OWED_STEPS                                                                                 \
     ",{\"op\":\"test\",\"path\":\"/spec/lifecycleAction\",\"value\":" OWED "}"                     \
@@ -126,6 +128,45 @@ test_patch_body(void **state)
         g_autofree char *body = wk_status_patch_body(status, seen, rows[i].owed, rows[i].mark);
 
         status_assert_json(body, rows[i].golden);
+    }
+}
+
+/* The node that the image lies on: what another node's agent noted stays as it is. */
+static void
+test_saved_on(void **state)
+{
+    static const char none[] = ",\"annotations\":{\"a\":\"b\"}";
+    static const char here[] = ",\"annotations\":{\"wukong.novasphere.dev/saved-on\":\"node-1\"}";
+    static const char there[] = ",\"annotations\":{\"wukong.novasphere.dev/saved-on\":\"node-2\"}";
+    static const struct {
+        const char *metadata;
+        const char *node;
+        gboolean saved_here;
+        const char *golden;
+    } rows[] = {
+        { none, "node-1", TRUE, "[" UID_STEP MIRROR_STEP PLACE_STEP "]" },
+        { there, "node-1", TRUE, "[" UID_STEP MIRROR_STEP PLACE_STEP "]" },
+        { here, "node-1", TRUE, "[" UID_STEP MIRROR_STEP "]" },
+        { here, "node-1", FALSE, "[" UID_STEP MIRROR_STEP UNPLACE "]" },
+        { there, "node-1", FALSE, "[" UID_STEP MIRROR_STEP "]" },
+        { none, "node-1", FALSE, "[" UID_STEP MIRROR_STEP "]" },
+        { here, NULL, FALSE, "[" UID_STEP MIRROR_STEP "]" },
+    };
+
+    (void)state;
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        StatusParts parts = status_parts();
+        g_autoptr(WkWukong) seen = status_seen(rows[i].metadata, "{}");
+        g_autoptr(WkStatus) status = NULL;
+        g_autofree char *body = NULL;
+
+        parts.input.node = rows[i].node;
+        parts.input.saved_here = rows[i].saved_here;
+        status = status_of_parts(&parts);
+        body = wk_status_patch_body(status, seen, NULL, -1);
+        status_assert_json(body, rows[i].golden);
+        assert_int_equal(wk_status_is_place_shown(status, seen),
+                         strstr(rows[i].golden, "saved-on") == NULL);
     }
 }
 
@@ -198,11 +239,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_apply_body),
-        cmocka_unit_test(test_apply_body_without_conditions),
-        cmocka_unit_test(test_patch_body),
-        cmocka_unit_test(test_is_shown),
-        cmocka_unit_test(test_left_over_condition),
+        cmocka_unit_test(test_apply_body), cmocka_unit_test(test_apply_body_without_conditions),
+        cmocka_unit_test(test_patch_body), cmocka_unit_test(test_saved_on),
+        cmocka_unit_test(test_is_shown),   cmocka_unit_test(test_left_over_condition),
     };
 
     return cmocka_run_group_tests_name("kube-status-body", tests, NULL, NULL);
