@@ -2,6 +2,7 @@
 #include "kube-e2e.h"
 
 #define UNTIL_MS 40000
+#define CONFIG   LAB_KUBE_DIR "/wukongd.conf"
 
 int
 ke_start_node(void **state)
@@ -18,6 +19,19 @@ ke_agent_restart(void)
 {
     lab_ok(lab_agent_kill(&error));
     lab_ok(lab_kube_agent_start(NULL, &error));
+}
+
+void
+ke_agent_restart_with(const char *config)
+{
+    static const char *const args[] = {
+        "--kubeconfig", LAB_KUBE_AGENT, "--node-name", LAB_NODE_NAME, "--config", CONFIG, NULL
+    };
+    const LabAgentOptions options = { .args = args };
+
+    lab_ok(g_file_set_contents(CONFIG, config, -1, &error));
+    lab_ok(lab_agent_kill(&error));
+    lab_ok(lab_kube_agent_start(&options, &error));
 }
 
 int

@@ -22,6 +22,7 @@ int ke_teardown(void **state);
 
 /* The agent anew (SIGKILL), with its token. */
 void ke_agent_restart(void);
+void ke_agent_restart_with(const char *config); /* another wukongd.conf */
 
 /* (transfer full): the domain of Wukong @name. */
 char *ke_guest_name(const char *name);

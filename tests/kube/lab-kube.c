@@ -10,7 +10,6 @@
 
 #define ETCD       "etcd"
 #define APISERVER  "kube-apiserver"
-#define SERVER     "https://127.0.0.1:6443"
 #define AGENT_USER "system:serviceaccount:wukong-system:wukongd"
 
 static char *
@@ -104,7 +103,7 @@ write_admin(GError **error)
 {
     return write_text(LAB_KUBE_ADMIN,
                       "apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-                      "clusters:\n- name: lab\n  cluster:\n    server: " SERVER "\n"
+                      "clusters:\n- name: lab\n  cluster:\n    server: " LAB_KUBE_SERVER "\n"
                       "    certificate-authority: ca.crt\n"
                       "contexts:\n- name: lab\n  context: {cluster: lab, user: admin}\n"
                       "users:\n- name: admin\n  user:\n    client-certificate: admin.crt\n"
@@ -282,16 +281,16 @@ lab_kube_apply(const char *text, GError **error)
 gboolean
 lab_kube_new_token(const char *node, const char *path, GError **error)
 {
-    g_autofree char *token =
-        lab_kubectl_out(error, "create", "token", "wukongd", "-n", "wukong-system",
-                        "--bound-object-kind=Node", "--bound-object-name", node, NULL);
+    g_autofree char *token = lab_kubectl_out(
+        error, "create", "token", "wukongd", "-n", "wukong-system",
+        node != NULL ? "--bound-object-kind=Node" : NULL, "--bound-object-name", node, NULL);
     g_autofree char *text = NULL;
     g_autofree char *token_path = g_strconcat(path, ".token", NULL);
 
     if (token == NULL || !write_text(token_path, token, error))
         return FALSE;
     text = g_strdup_printf("apiVersion: v1\nkind: Config\ncurrent-context: lab\n"
-                           "clusters:\n- name: lab\n  cluster:\n    server: " SERVER "\n"
+                           "clusters:\n- name: lab\n  cluster:\n    server: " LAB_KUBE_SERVER "\n"
                            "    certificate-authority: ca.crt\n"
                            "contexts:\n- name: lab\n  context: {cluster: lab, user: agent}\n"
                            "users:\n- name: agent\n  user: {tokenFile: \"%s\"}\n",

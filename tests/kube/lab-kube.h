@@ -10,12 +10,13 @@
 
 G_BEGIN_DECLS
 
-#define LAB_KUBE_DIR   LAB_DIR "/kube"
-#define LAB_KUBE_ADMIN LAB_KUBE_DIR "/admin.conf" /* kubeconfig of a cluster administrator */
-#define LAB_KUBE_AGENT LAB_KUBE_DIR "/agent.conf" /* of wukongd: its own bound token */
-#define LAB_KUBE_AUDIT LAB_KUBE_DIR "/audit.log"
-#define LAB_NODE_NAME  "node-1"
-#define LAB_KUBE_MS    60000
+#define LAB_KUBE_DIR    LAB_DIR "/kube"
+#define LAB_KUBE_ADMIN  LAB_KUBE_DIR "/admin.conf" /* kubeconfig of a cluster administrator */
+#define LAB_KUBE_AGENT  LAB_KUBE_DIR "/agent.conf" /* of wukongd: its own bound token */
+#define LAB_KUBE_AUDIT  LAB_KUBE_DIR "/audit.log"
+#define LAB_KUBE_SERVER "https://127.0.0.1:6443"
+#define LAB_NODE_NAME   "node-1"
+#define LAB_KUBE_MS     60000
 
 /* FALSE: no etcd, kube-apiserver and kubectl ($KUBEBUILDER_ASSETS); ./dev test says why. */
 gboolean lab_kube_is_available(void);
@@ -40,6 +41,7 @@ gboolean lab_kube_apply(const char *text, GError **error);
 /* The project's CRD, RBAC and policies, and the agent's kubeconfig: a service account's token bound
  * to Node LAB_NODE_NAME. Prints who the API server takes the agent for. */
 gboolean lab_kube_install(GError **error);
+/* @node NULL: bound to none. */
 gboolean lab_kube_new_token(const char *node, const char *path, GError **error);
 
 /* wukongd with that kubeconfig and node name; @more (may be NULL) as in LabAgentOptions. */

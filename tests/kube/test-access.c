@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an agent may do at the API server, and what not: RBAC, and the admission policies for what
+ * RBAC can't say. Asked of the real one with the agent's own kind of token. */
+#include "kube-e2e.h"
+
+#define NAME       "vm"
+#define OTHER      "other"
+#define OTHER_NODE "node-2"
+#define UNBOUND    LAB_KUBE_DIR "/unbound.conf"
+
+static void
+run_as(const char *kubeconfig, const char *const *words, LabOutput *output)
+{
+    lab_ok(lab_kubectlv(output, kubeconfig, words, &error));
+}
+
+/* RESOURCE [verbs] of "auth can-i --list", without what every user may ask about himself. */
+static char *
+list_rights(const char *ns)
+{
+    const char *const words[] = { "auth", "can-i", "--list", "--no-headers", "-n", ns, NULL };
+    g_auto(LabOutput) output = { 0 };
+    g_auto(GStrv) lines = NULL;
+    GString *rights = g_string_new(NULL);
+
+    run_as(LAB_KUBE_AGENT, words, &output);
+    lines = g_strsplit(output.out, "\n", -1);
+    for (gsize i = 0; lines[i] != NULL; i++) {
+        const char *verbs = strrchr(lines[i], '[');
+
+        if (*lines[i] == '\0' || *lines[i] == ' ' || g_str_has_prefix(lines[i], "self"))
+            continue;
+        g_string_append_len(rights, lines[i], strcspn(lines[i], " "));
+        g_string_append_printf(rights, " %s\n", verbs);
+    }
+    return g_string_free(rights, FALSE);
+}
+
+static void
+test_rights(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *own = list_rights("wukong-system");
+    g_autofree char *elsewhere = list_rights("default");
+
+    g_print("# the agent may, in its namespace:\n%s", own);
+    assert_string_equal(elsewhere, "events.events.k8s.io [create patch]\n"
+                                   "wukongs.vm.novasphere.dev [get list watch patch]\n"
+                                   "wukongs.vm.novasphere.dev/status [patch]\n");
+    assert_string_equal(own, "events.events.k8s.io [create patch]\n"
+                             "leases.coordination.k8s.io [get create update patch]\n"
+                             "wukongs.vm.novasphere.dev [get list watch patch]\n"
+                             "wukongs.vm.novasphere.dev/status [patch]\n");
+}
+
+typedef struct {
+    const char *label;
+    const char *name;
+    const char *subresource; /* NULL: the object itself */
+    const char *patch;
+    const char *refusal; /* part of it; NULL: allowed */
+} Case;
+
+/* The Wukong of this node has an action to be removed. */
+static const Case cases[] = {
+    { "its status", NAME, "status", "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}",
+      NULL },
+    { "an annotation", NAME, NULL, "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}", NULL },
+    { "another action", NAME, NULL, "{\"spec\":{\"lifecycleAction\":{\"action\":\"discard\"}}}",
+      "may remove spec.lifecycleAction, not change it" },
+    { "the spec", NAME, NULL, "{\"spec\":{\"cpu\":2}}", "changes nothing else in the spec" },
+    { "a new field of the spec", NAME, NULL, "{\"spec\":{\"startStrategy\":{\"autoStart\":true}}}",
+      "changes nothing else in the spec" },
+    { "its node", NAME, "status", "{\"status\":{\"nodeName\":\"node-2\"}}",
+      "does not change status.nodeName" },
+    { "another node's status", OTHER, "status",
+      "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}", "of node " OTHER_NODE },
+    { "another node's annotation", OTHER, NULL, "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}",
+      "of node " OTHER_NODE },
+    { "to take over another node's", OTHER, NULL,
+      "{\"metadata\":{\"annotations\":{\"wukong.novasphere.dev/saved-on\":\"node-1\"}}}",
+      "of node " OTHER_NODE },
+    { "to take the action away", NAME, NULL, "{\"spec\":{\"lifecycleAction\":null}}", NULL },
+};
+
+/* By curl: kubectl reads before it writes, which the agent may not do with a status. */
+static void
+try_case(const char *token, const Case *row, const char *refusal)
+{
+    g_autofree char *url = g_strdup_printf(
+        LAB_KUBE_SERVER "/apis/vm.novasphere.dev/v1alpha1/namespaces/default/wukongs/%s%s%s",
+        row->name, row->subresource != NULL ? "/" : "",
+        row->subresource != NULL ? row->subresource : "");
+    g_autofree char *header = g_strdup_printf("@%s", token);
+    const char *const argv[] = {
+        "curl", "-sS",   "--cacert", LAB_KUBE_DIR "/ca.crt",
+        "-X",   "PATCH", "-H",       "Content-Type: application/merge-patch+json",
+        "-H",   header,  "-d",       row->patch,
+        url,    NULL
+    };
+    g_auto(LabOutput) output = { 0 };
+
+    lab_ok(lab_run_capture(argv, NULL, LAB_KUBE_MS, &output, &error));
+    if ((strstr(output.out, "\"kind\": \"Status\"") != NULL) != (refusal != NULL)
+        || (refusal != NULL
+            && (strstr(output.out, refusal) == NULL
+                || strstr(output.out, "\"code\": 403") == NULL)))
+        fail_msg("%s: %s%s", row->label, output.out, output.err);
+}
+
+/* (transfer full): a file with the header that shows the token of @kubeconfig. */
+static char *
+authorization(const char *kubeconfig)
+{
+    g_autofree char *token_path = g_strconcat(kubeconfig, ".token", NULL);
+    g_autofree char *token = NULL;
+    g_autofree char *line = NULL;
+    char *path = g_strconcat(kubeconfig, ".header", NULL);
+
+    lab_ok(g_file_get_contents(token_path, &token, NULL, &error));
+    line = g_strdup_printf("Authorization: Bearer %s\n", g_strstrip(token));
+    lab_ok(g_file_set_contents(path, line, -1, &error));
+    return path;
+}
+
+static void
+test_own_node_only(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *token = authorization(LAB_KUBE_AGENT);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++)
+        try_case(token, &cases[i], cases[i].refusal);
+}
+
+static gboolean
+doctor_says(gpointer data)
+{
+    g_auto(LabOutput) output = { 0 };
+
+    return lab_ctl(&output, NULL, "doctor", NULL) && strstr(output.out, data) != NULL;
+}
+
+/* A token that is bound to no node may change nothing at all. */
+static void
+test_unbound_token(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *token = authorization(UNBOUND);
+
+    lab_ok(lab_kube_act(NAME, "{\"action\":\"suspend\"}", &error));
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++)
+        try_case(token, &cases[i], "not bound to a Node");
+}
+
+/* An agent with such a token says what is wrong, and goes on looking after its guests. */
+static void
+test_agent_with_unbound_token(void **state G_GNUC_UNUSED)
+{
+    static const char *const args[] = { "--kubeconfig", UNBOUND, "--node-name", LAB_NODE_NAME,
+                                        NULL };
+    const LabAgentOptions options = { .args = args };
+
+    lab_ok(lab_libvirtd_start(&error));
+    lab_ok(lab_agent_start(&options, &error));
+    lab_ok(lab_wait("doctor", LAB_KUBE_MS, doctor_says, (gpointer) "kubernetes Forbidden", &error));
+    e2e_ctl_says(0, "not bound to a Node", "doctor", NULL);
+    lab_ok(lab_agent_kill(&error));
+    lab_ok(lab_libvirtd_kill(&error));
+}
+
+static void
+test_others(void **state G_GNUC_UNUSED)
+{
+    static const struct {
+        const char *words[8];
+        const char *refusal;
+    } rows[] = {
+        { { "delete", "wk", NAME, NULL }, "cannot delete resource" },
+        { { "get", "pods", NULL }, "cannot list resource \"pods\"" },
+        { { "get", "secrets", "-A", NULL }, "cannot list resource \"secrets\"" },
+        { { "create", "-f", LAB_KUBE_DIR "/lease.yaml", NULL }, "Lease of its own node only" },
+    };
+
+    lab_ok(g_file_set_contents(LAB_KUBE_DIR "/lease.yaml",
+                               "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata:\n"
+                               "  name: wukongd-" OTHER_NODE "\n  namespace: wukong-system\n",
+                               -1, &error));
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_auto(LabOutput) output = { 0 };
+
+        run_as(LAB_KUBE_AGENT, rows[i].words, &output);
+        if (output.status == 0 || strstr(output.err, rows[i].refusal) == NULL)
+            fail_msg("%s %s: %d %s", rows[i].words[0], rows[i].words[1], output.status, output.err);
+    }
+}
+
+static int
+setup(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *out = NULL;
+
+    lab_ok(lab_kube_start(&error));
+    lab_ok(lab_kube_install(&error));
+    lab_ok(lab_kube_new_token(NULL, UNBOUND, &error));
+    lab_ok(lab_kube_wukong(NAME, &error));
+    lab_ok(lab_kube_wukong(OTHER, &error));
+    lab_ok(
+        (out = lab_kubectl_out(&error, "patch", "wk", OTHER, "--subresource=status", "--type=merge",
+                               "-p", "{\"status\":{\"nodeName\":\"" OTHER_NODE "\"}}", NULL))
+        != NULL);
+    lab_ok(lab_kube_act(NAME, "{\"action\":\"suspend\"}", &error));
+    return 0;
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rights),
+        cmocka_unit_test(test_agent_with_unbound_token), /* before any other status is there */
+        cmocka_unit_test(test_own_node_only),
+        cmocka_unit_test(test_unbound_token),
+        cmocka_unit_test(test_others),
+    };
+
+    if (!lab_kube_is_available())
+        return 77;
+    return cmocka_run_group_tests_name("kube-access", tests, setup, NULL);
+}
