@@ -21,10 +21,9 @@ static const struct {
     const char *name;
     gboolean (*run)(BenchReport *report, GError **error);
 } phases[] = {
-    { "pause", bench_pause },
-    { "disk", bench_disk },
-    { "parallel", bench_parallel },
-    { "idle", bench_idle },
+    { "pause", bench_pause }, { "disk", bench_disk }, { "parallel", bench_parallel },
+    { "idle", bench_idle },   { "kube", bench_kube }, { "fleet", bench_fleet },
+    { "scale", bench_scale },
 };
 
 static double
@@ -181,7 +180,8 @@ main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (is_known(argv[i]))
             continue;
-        g_printerr("bench: unknown phase '%s' (pause, disk, parallel, idle)\n", argv[i]);
+        g_printerr("bench: unknown phase '%s' (pause, disk, parallel, idle, kube, fleet, scale)\n",
+                   argv[i]);
         return 2;
     }
     if (!run_phases(report, argc, argv, &error)) {
