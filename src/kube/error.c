@@ -104,8 +104,8 @@ parse_status(const char *body, gsize length)
     return g_steal_pointer(&object);
 }
 
-static gint64
-retry_after_of(JsonObject *status)
+gint64
+wk_kube_status_retry_after_ms(JsonObject *status)
 {
     JsonObject *details = wk_json_get_object(status, "details");
     const gint64 seconds = details != NULL ? wk_json_get_int(details, "retryAfterSeconds", 0) : 0;
@@ -134,7 +134,7 @@ wk_kube_error_from_answer(GError **error, guint status, const char *body, gsize 
                      length > 0 ? "\"" : "nothing", text, length > 0 ? "\"" : "");
     }
     if (retry_after_ms < 0 && object != NULL)
-        retry_after_ms = retry_after_of(object);
+        retry_after_ms = wk_kube_status_retry_after_ms(object);
     wk_error_set_retry_after_ms(made, retry_after_ms);
     g_propagate_error(error, made);
 }

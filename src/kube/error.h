@@ -2,7 +2,7 @@
 #pragma once
 
 #include <curl/curl.h>
-#include <glib.h>
+#include <json-glib/json-glib.h>
 
 G_BEGIN_DECLS
 
@@ -13,6 +13,9 @@ G_BEGIN_DECLS
  * such header; the body's own word counts then. */
 void wk_kube_error_from_answer(GError **error, guint status, const char *body, gsize length,
                                gint64 retry_after_ms, const char *what);
+
+/* What a metav1.Status asks for; -1: nothing. */
+gint64 wk_kube_status_retry_after_ms(JsonObject *status);
 
 /* @detail: libcurl's own text; may be "". */
 void wk_kube_error_from_curl(GError **error, CURLcode code, const char *detail, const char *what);

@@ -16,10 +16,10 @@
 #define LINE_MAX_BYTES (4 * 1024 * 1024)
 #define WATCH_MIN_S    300 /* client-go: a watch lasts a random 5 to 10 minutes */
 #define FORBIDDEN_MS   30000
-#define HEALTHY_US     (120 * G_USEC_PER_SEC) /* so long without a failure: backoff starts over */
+#define HEALTHY_MS     120000 /* so long without a failure: backoff starts over */
 #define SHORT_WATCH_US G_USEC_PER_SEC
-#define RESELECT_US    (600 * G_USEC_PER_SEC) /* an upgraded CRD may know the field by now */
-#define WATCH_TRIES    3 /* failures of a watch in a row before everything is listed again */
+#define RESELECT_MS    600000 /* an upgraded CRD may know the field by now */
+#define WATCH_TRIES    3      /* failures of a watch in a row before everything is listed again */
 
 typedef enum {
     PHASE_WAITING,     /* for the end of a backoff */
@@ -45,11 +45,14 @@ struct _WkReflector {
     guint page_size;
     guint stall_ms;
     guint haste;
+    guint healthy_ms;
+    guint reselect_ms;
     WkReflectorListener listener;
     gpointer data;
 
     Phase phase;
     gboolean can_stream;
+    gboolean pages_next; /* though it can stream: that has just failed */
     gboolean can_select;
     gint64 reselect_at_us;
     char *version;      /* opaque; NULL: everything is to be listed */
@@ -58,7 +61,8 @@ struct _WkReflector {
     WkKubeStream *stream;
     GCancellable *cancellable; /* of a page */
     GSource *timer;
-    guint failures; /* in a row */
+    guint failures;       /* in a row, of whatever we asked */
+    guint watch_failures; /* without an event between them */
     gint64 failed_at_us;
     gint64 began_at_us; /* this watch */
     gboolean got_event; /* of this watch */
@@ -124,6 +128,7 @@ static void
 well_again(WkReflector *self)
 {
     self->heard_us = wk_clock_mono_us();
+    self->watch_failures = 0;
     if (!self->in_trouble)
         return;
     self->in_trouble = FALSE;
@@ -153,6 +158,17 @@ wait(WkReflector *self, guint ms)
 
 /* ---- failures ---- */
 
+/* What was seen last is no longer there to go on from. */
+static void
+forget_version(WkReflector *self, gboolean keep_as_bound)
+{
+    g_clear_pointer(&self->list_version, g_free);
+    if (keep_as_bound)
+        self->list_version = g_steal_pointer(&self->version);
+    g_clear_pointer(&self->version, g_free);
+    g_clear_pointer(&self->next_page, g_free);
+}
+
 /* 400 or 422: something in our question is not known there. Returns: TRUE when it can be asked
  * another way. */
 static gboolean
@@ -162,6 +178,10 @@ ask_less(WkReflector *self, const GError *error)
                                  || strstr(error->message, "field selector") != NULL
                                  || strstr(error->message, "fieldSelector") != NULL;
 
+    if (self->list_version != NULL) { /* of another server, for all it says */
+        forget_version(self, FALSE);
+        return TRUE;
+    }
     if (self->phase == PHASE_STREAM_LIST && !names_field) {
         self->can_stream = FALSE;
         return TRUE;
@@ -170,8 +190,19 @@ ask_less(WkReflector *self, const GError *error)
         return FALSE;
     self->can_select = FALSE;
     self->can_stream = TRUE; /* it may have been refused only for the selector */
-    self->reselect_at_us = wk_clock_mono_us() + RESELECT_US;
+    self->reselect_at_us = wk_clock_mono_us() + self->reselect_ms * G_TIME_SPAN_MILLISECOND;
     return TRUE;
+}
+
+/* Not the server's fault, maybe: there are those between that keep an answer back until it is
+ * whole, or take the question for a plain watch. */
+static gboolean
+came_to_nothing(const GError *error)
+{
+    static const char *const words[] = { "BadWatch", "Stalled", "WatchEnded", NULL };
+    const char *reason = wk_error_get_reason(error);
+
+    return reason != NULL && g_strv_contains(words, reason);
 }
 
 static guint
@@ -190,45 +221,45 @@ note_failure(WkReflector *self)
 {
     const gint64 now_us = wk_clock_mono_us();
 
-    if (now_us - self->failed_at_us > HEALTHY_US)
+    if (now_us - self->failed_at_us > self->healthy_ms * G_TIME_SPAN_MILLISECOND)
         self->failures = 0;
     self->failures++;
     self->failed_at_us = now_us;
 }
 
-/* What was seen last is no longer there to go on from. */
+/* A list that may not be older than what was seen, and fails: any list is better than none. */
 static void
-forget_version(WkReflector *self, gboolean keep_as_bound)
+note_what_to_ask(WkReflector *self, const GError *error)
 {
-    g_clear_pointer(&self->list_version, g_free);
-    if (keep_as_bound)
-        self->list_version = g_steal_pointer(&self->version);
-    g_clear_pointer(&self->version, g_free);
-    g_clear_pointer(&self->next_page, g_free);
+    const gboolean expired = g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT);
+    const char *reason = wk_error_get_reason(error);
+
+    self->pages_next = self->phase == PHASE_STREAM_LIST && came_to_nothing(error);
+    if (self->phase != PHASE_WATCHING) {
+        if (g_strcmp0(reason, "TooLarge") == 0)
+            self->page_size = MAX(self->page_size / 2, PAGE_SIZE_MIN);
+        forget_version(self, FALSE);
+    } else if (expired || ++self->watch_failures > WATCH_TRIES
+               || g_strcmp0(reason, "BadWatch") == 0) {
+        forget_version(self, !expired);
+    }
 }
 
 static void
 fail(WkReflector *self, const GError *error)
 {
-    const gboolean expired = g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT);
-    const gboolean listing = self->phase != PHASE_WATCHING;
+    const gboolean refused = g_error_matches(error, WK_ERROR, WK_ERROR_INVALID)
+                             && g_strcmp0(wk_error_get_reason(error), "BadWatch") != 0;
     guint delay_ms;
 
-    if (g_error_matches(error, WK_ERROR, WK_ERROR_INVALID) && listing
-        && g_strcmp0(wk_error_get_reason(error), "BadWatch") != 0 && ask_less(self, error)) {
+    if (refused && self->phase != PHASE_WATCHING && self->next_page == NULL
+        && ask_less(self, error)) {
         wait(self, 0);
         return;
     }
     note_failure(self);
-    if (listing && g_strcmp0(wk_error_get_reason(error), "TooLarge") == 0)
-        self->page_size = MAX(self->page_size / 2, PAGE_SIZE_MIN);
-    /* A list that may not be older than what was seen, and fails: any list is better than none. */
-    if (listing)
-        forget_version(self, FALSE);
-    else if (expired || self->failures > WATCH_TRIES
-             || g_strcmp0(wk_error_get_reason(error), "BadWatch") == 0)
-        forget_version(self, !expired);
-    if (expired && self->failures == 1) {
+    note_what_to_ask(self, error);
+    if (g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT) && self->failures == 1) {
         wait(self, 0);
         return;
     }
@@ -425,6 +456,7 @@ take_page(WkReflector *self, JsonObject *page)
         return;
     }
     set_text(&self->version, version);
+    self->pages_next = FALSE;
     self->listener.synced(self->data);
     if (!self->dead)
         watch(self);
@@ -484,7 +516,8 @@ begin(WkReflector *self)
     self->listener.relisting(self->data);
     if (self->dead)
         return;
-    if (self->can_stream)
+    stop_timer(self); /* of a hurry in that call */
+    if (self->can_stream && !self->pages_next)
         stream_list(self);
     else
         ask_page(self);
@@ -506,6 +539,8 @@ wk_reflector_new(WkKube *kube, const WkReflectorOptions *options,
     self->page_size = options->page_size != 0 ? options->page_size : PAGE_SIZE;
     self->stall_ms = options->stall_ms != 0 ? options->stall_ms : STALL_MS;
     self->haste = 1;
+    self->healthy_ms = HEALTHY_MS;
+    self->reselect_ms = RESELECT_MS;
     self->can_stream = TRUE;
     self->can_select = options->field_selector != NULL;
     self->reselect_at_us = G_MAXINT64; /* unless it is refused */
@@ -553,4 +588,11 @@ void
 wk_reflector_set_haste(WkReflector *self, guint divisor)
 {
     self->haste = divisor;
+}
+
+void
+wk_reflector_set_spans(WkReflector *self, guint healthy_ms, guint reselect_ms)
+{
+    self->healthy_ms = healthy_ms;
+    self->reselect_ms = reselect_ms;
 }

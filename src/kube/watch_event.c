@@ -6,6 +6,9 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/names.h"
+#include "kube/error.h"
+
+#include <string.h>
 
 #define LINE_MAX_BYTES  (16 * 1024 * 1024)
 #define INITIAL_END     "k8s.io/initial-events-end"
@@ -21,6 +24,8 @@ static const char *const type_names[] = {
     [WK_WATCH_BOOKMARK] = "BOOKMARK",
 };
 
+static const char *const words_of_gone[] = { "Expired", "Gone", NULL };
+
 static gboolean
 refuse(GError **error, const char *what)
 {
@@ -28,22 +33,45 @@ refuse(GError **error, const char *what)
     return FALSE;
 }
 
+/* As client-go: the code or the word. */
+static gboolean
+is_expired(JsonObject *status, gint64 code)
+{
+    const char *word = wk_json_get_string(status, "reason");
+
+    return code == STATUS_GONE || (word != NULL && g_strv_contains(words_of_gone, word));
+}
+
+/* Returns: (transfer full): the status's message, printable and not too long. */
+static char *
+shown_message(JsonObject *status)
+{
+    const char *message = wk_json_get_string(status, "message");
+    g_autofree char *shown = wk_name_printable(message != NULL ? message : "(no message)");
+
+    if (strlen(shown) > MESSAGE_MAX)
+        *g_utf8_find_prev_char(shown, shown + MESSAGE_MAX + 1) = '\0';
+    return g_steal_pointer(&shown);
+}
+
 /* An ERROR event carries a metav1.Status. */
 static gboolean
 fail_with_status(JsonObject *status, GError **error)
 {
     const gint64 code = wk_json_get_int(status, "code", 0);
-    const char *message = wk_json_get_string(status, "message");
-    g_autofree char *shown = wk_name_printable(message != NULL ? message : "(no message)");
+    const gboolean expired = is_expired(status, code);
+    const gboolean passing = code == STATUS_TOO_MANY || code >= STATUS_SERVER;
+    g_autofree char *shown = shown_message(status);
+    GError *made = NULL;
 
-    if (strlen(shown) > MESSAGE_MAX)
-        shown[MESSAGE_MAX] = '\0';
-    wk_error_set(error,
-                 code == STATUS_GONE                                ? WK_ERROR_CONFLICT
-                 : code == STATUS_TOO_MANY || code >= STATUS_SERVER ? WK_ERROR_UNAVAILABLE
-                                                                    : WK_ERROR_FAILED,
-                 code == STATUS_GONE ? "Expired" : "WatchError", "the watch ended: %s (%d)", shown,
-                 (int)code);
+    wk_error_set(&made,
+                 expired   ? WK_ERROR_CONFLICT
+                 : passing ? WK_ERROR_UNAVAILABLE
+                           : WK_ERROR_FAILED,
+                 expired ? "Expired" : "WatchError", "the watch ended: %s (%" G_GINT64_FORMAT ")",
+                 shown, code);
+    wk_error_set_retry_after_ms(made, wk_kube_status_retry_after_ms(status));
+    g_propagate_error(error, made);
     return FALSE;
 }
 
