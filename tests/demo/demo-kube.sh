@@ -41,7 +41,7 @@ act() {
 }
 
 wait_for() {
-    kubectl wait "wk/$name" --for="jsonpath={.status.lifecycleState.state}=$1" --timeout=40s \
+    kubectl wait "wk/$name" --for="jsonpath={.status.lifecycleState.state}=$1" --timeout="${2:-40s}" \
         || fail "the Wukong's state does not become $1: $(kubectl get "wk/$name" \
             -o 'jsonpath={.status.lifecycleState.reason}')"
 }
@@ -115,7 +115,7 @@ resume_from_disk() {
         patience=5000 # in vain
     else
         act '{"action":"resume"}'
-        wait_for Running
+        wait_for Running "$([ "$sabotage" = image ] && echo 8s || echo 40s)" # in vain, or not
     fi
     lab guest wait-tick "$guest" "$1" "$patience" || fail "the guest does not run after resume"
 }
