@@ -97,6 +97,11 @@ JsonObject *wukong_client_resume(WukongClient *self, const char *guest, guint ti
 JsonObject *wukong_client_discard(WukongClient *self, const char *guest, WukongActFlags flags,
                                   GCancellable *cancellable, GError **error);
 
+/* Has the saved image of @guest read through; nothing is restored. A bad one is held from then on.
+ * Returns: (transfer full): the operation as accepted. */
+JsonObject *wukong_client_verify(WukongClient *self, const char *guest, GCancellable *cancellable,
+                                 GError **error);
+
 /* Asks the operation in flight on @guest to stop. Returns: (transfer full): that operation. */
 JsonObject *wukong_client_cancel(WukongClient *self, const char *guest, GCancellable *cancellable,
                                  GError **error);

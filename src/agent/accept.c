@@ -87,6 +87,13 @@ decide(Accept *accept, GError **error)
     const WkDecision *decision;
     WkPlace place;
 
+    if (accept->busy && accept->op->action == WK_ACTION_VERIFY) {
+        /* in the queue it would take the place of what somebody waits for */
+        wk_error_set(error, WK_ERROR_CONFLICT, "GuestBusy",
+                     "guest '%s': an operation is under way; verify it once that has ended",
+                     job->name);
+        return FALSE;
+    }
     if (accept->busy)
         return TRUE;
     if (!wk_job_look(job, &local)) {
@@ -113,6 +120,7 @@ decide(Accept *accept, GError **error)
     case WK_DO_UNPAUSE:
     case WK_DO_RESTORE:
     case WK_DO_DISCARD:
+    case WK_DO_VERIFY:
     case WK_DO_START:
     case WK_DO_RETRY:
     default:

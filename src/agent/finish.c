@@ -136,6 +136,8 @@ final_record(const WkGuest *guest, const WkOperation *op)
 {
     WkRecord *record = wk_record_copy(guest->record);
 
+    if (op->action == WK_ACTION_VERIFY)
+        return record; /* it has changed nothing that is told of the guest */
     record->last_action = op->action;
     record->last_action_at_us = op->finished_at_us;
     if (op->state == WK_OP_CANCELLED)
@@ -144,6 +146,8 @@ final_record(const WkGuest *guest, const WkOperation *op)
         record->origin = op->origin;
     if (record->state != WK_LEDGER_QUARANTINED)
         wk_record_explain(record, op->reason, op->message);
+    if (record->state == WK_LEDGER_NONE && guest->seen)
+        wk_record_tell_of(record, guest->look.power);
     return record;
 }
 
@@ -213,6 +217,8 @@ describe_success(const WkTask *task, const WkGuest *guest, const char **reason)
         return describe_suspend(task, guest, reason);
     if (task->op->action == WK_ACTION_DISCARD)
         return g_strdup("its saved state was dropped");
+    if (task->op->action == WK_ACTION_VERIFY)
+        return g_strdup_printf("its saved image is good, read through in %s", time);
     if (task->started)
         return g_strdup("started again");
     if (task->did_target == WK_TARGET_NONE && !task->unpaused)
@@ -344,7 +350,8 @@ wk_engine_finish_failure(WkEngine *self, WkTask *task)
     static const char *const verbs[] = { [WK_ACTION_NONE] = "Operation",
                                          [WK_ACTION_SUSPEND] = "Suspend",
                                          [WK_ACTION_RESUME] = "Resume",
-                                         [WK_ACTION_DISCARD] = "Discard" };
+                                         [WK_ACTION_DISCARD] = "Discard",
+                                         [WK_ACTION_VERIFY] = "Verify" };
     const gboolean cancelled = task->stopping && !task->timed_out;
     const char *reason = wk_error_get_reason(task->failure);
     g_autofree char *message = g_strdup_printf(

@@ -28,7 +28,7 @@ typedef struct {
 
 struct _WkMetrics {
     GPtrArray *outcomes; /* (element-type Outcome) */
-    Durations durations[WK_ACTION_DISCARD + 1][WK_TARGET_DISK + 1];
+    Durations durations[WK_ACTIONS][WK_TARGET_DISK + 1];
     GHashTable *bad; /* ids of guests whose image was found bad, and counted */
     guint64 verify_failures;
 };

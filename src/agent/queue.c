@@ -279,12 +279,15 @@ wk_engine_arm_deadline(WkTask *task)
                 on_deadline);
 }
 
-/* An opposite request ends a save in flight; a restore is let finish (contract, section 1). */
+/* An opposite request ends a save in flight; a restore is let finish (contract, section 1).
+ * Reading an image through is never worth waiting for. */
 static gboolean
 is_overtaken(const WkTask *running, const WkTask *next)
 {
-    return running->op != NULL && next->op != NULL && running->aim == WK_AIM_SUSPEND
-           && next->aim == WK_AIM_RESUME;
+    if (running->op == NULL || next->op == NULL)
+        return FALSE;
+    return running->aim == WK_AIM_VERIFY
+           || (running->aim == WK_AIM_SUSPEND && next->aim == WK_AIM_RESUME);
 }
 
 void
@@ -311,7 +314,7 @@ wk_engine_enqueue(WkEngine *self, WkGuest *guest, WkTask *task)
     guest->next = task;
     if (is_overtaken(guest->task, task) && !guest->task->finishing) {
         guest->task->superseded = TRUE;
-        wk_engine_stop_task(self, guest->task, "a newer request to resume came");
+        wk_engine_stop_task(self, guest->task, "a newer request came");
     }
 }
 

@@ -121,7 +121,8 @@ wk_task_aim_of(WkAction action)
     static const WkAim aims[] = { [WK_ACTION_NONE] = WK_AIM_RECOVER,
                                   [WK_ACTION_SUSPEND] = WK_AIM_SUSPEND,
                                   [WK_ACTION_RESUME] = WK_AIM_RESUME,
-                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD };
+                                  [WK_ACTION_DISCARD] = WK_AIM_DISCARD,
+                                  [WK_ACTION_VERIFY] = WK_AIM_VERIFY };
 
     return aims[action];
 }

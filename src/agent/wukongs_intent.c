@@ -25,6 +25,8 @@ verb_of(WkAction action)
         return "Resume";
     case WK_ACTION_DISCARD:
         return "Discard";
+    case WK_ACTION_VERIFY:
+        return "Verify";
     case WK_ACTION_NONE:
     default:
         return "Action";

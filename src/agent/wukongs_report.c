@@ -97,6 +97,7 @@ static const Words words[] = {
     { WK_ACTION_SUSPEND, "Suspend", "Suspending", "Suspended", "SuspendFailed" },
     { WK_ACTION_RESUME, "Resume", "Resuming", "Resumed", "ResumeFailed" },
     { WK_ACTION_DISCARD, "Discard", NULL, "SavedStateDiscarded", "DiscardFailed" },
+    { WK_ACTION_VERIFY, "Verify", NULL, NULL, NULL }, /* the node's own business */
 };
 
 static void

@@ -58,6 +58,7 @@ G_BEGIN_DECLS
     X(RESTORE_START_PAUSED, "restore.start-paused", "loading memory from disk")                    \
     X(RESTORE_DESTROY, "restore.destroy", "ending a guest whose image is not good")                \
     X(RESTORE_COMMIT_SPENT, "restore.commit-spent", "marking the image as used")                   \
+    X(VERIFY_COMMIT, "verify.commit", "recording that the image is good")                          \
     X(RELINK_MANAGED, "relink.managed", "putting the image back into libvirt's save folder")       \
     X(RELINK_SYNC_SAVE_FOLDER, "relink.sync-save-folder", "syncing libvirt's save folder")         \
     X(RELINK_HOLD, "relink.hold", "putting the image back into the vault")                         \

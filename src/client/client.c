@@ -220,11 +220,10 @@ wukong_client_get_operation(WukongClient *self, const char *id, GCancellable *ca
 
 /* Takes @body over. */
 static JsonObject *
-act(WukongClient *self, const char *guest, const char *action, JsonObject *body,
-    GCancellable *cancellable, GError **error)
+act_at(WukongClient *self, const char *path, JsonObject *body, GCancellable *cancellable,
+       GError **error)
 {
     g_autoptr(JsonObject) owned = body;
-    g_autofree char *path = path_of("/v1/guests/", guest, action);
     g_autoptr(JsonObject) operation = NULL;
 
     operation = wukong_client_post(self, path, owned, cancellable, error);
@@ -236,6 +235,16 @@ act(WukongClient *self, const char *guest, const char *action, JsonObject *body,
         return NULL;
     }
     return g_steal_pointer(&operation);
+}
+
+/* Takes @body over. */
+static JsonObject *
+act(WukongClient *self, const char *guest, const char *action, JsonObject *body,
+    GCancellable *cancellable, GError **error)
+{
+    g_autofree char *path = path_of("/v1/guests/", guest, action);
+
+    return act_at(self, path, body, cancellable, error);
 }
 
 static JsonObject *
@@ -274,6 +283,15 @@ wukong_client_discard(WukongClient *self, const char *guest, WukongActFlags flag
                       GCancellable *cancellable, GError **error)
 {
     return act(self, guest, "/discard", body_new(0, flags), cancellable, error);
+}
+
+JsonObject *
+wukong_client_verify(WukongClient *self, const char *guest, GCancellable *cancellable,
+                     GError **error)
+{
+    g_autofree char *path = path_of("/v1/images/", guest, "/verify");
+
+    return act_at(self, path, body_new(0, WUKONG_ACT_NONE), cancellable, error);
 }
 
 JsonObject *

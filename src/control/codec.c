@@ -45,6 +45,7 @@ static const char *const known_members[][5] = {
     [WK_ACTION_SUSPEND] = { "target", "timeoutSeconds", "fallback", "dryRun", NULL },
     [WK_ACTION_RESUME] = { "timeoutSeconds", "dryRun", NULL },
     [WK_ACTION_DISCARD] = { "timeoutSeconds", "dryRun", NULL },
+    [WK_ACTION_VERIFY] = { "timeoutSeconds", "dryRun", NULL },
 };
 
 /* What is not UTF-8 (an error text of somebody else's) must not make the whole answer unreadable.
@@ -162,6 +163,7 @@ wk_codec_image(const WkImageView *image)
     set_text(object, "state", wk_ledger_state_name(image->state));
     set_count_if(object, "sizeBytes", image->size_bytes);
     wk_json_set_time(object, "savedAt", image->saved_at_us);
+    wk_json_set_time(object, "verified", image->verified_at_us);
     set_text(object, "bootId", image->boot_id);
     set_text(object, "disksVerified", image->disks_partial ? "partial" : "full");
     json_object_set_boolean_member(object, "orphan", image->orphan);

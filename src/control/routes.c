@@ -343,6 +343,7 @@ static const WkRoute routes[] = {
     { "GET", "/v1/operations", list_operations, TRUE, WK_ACTION_NONE },
     { "GET", "/v1/operations/{id}", get_operation, TRUE, WK_ACTION_NONE },
     { "GET", "/v1/images", list_images, FALSE, WK_ACTION_NONE },
+    { "POST", "/v1/images/{id}/verify", post_action, FALSE, WK_ACTION_VERIFY },
     { "GET", "/v1/doctor", list_checks, FALSE, WK_ACTION_NONE },
     { "GET", "/healthz", get_healthz, FALSE, WK_ACTION_NONE },
     { "GET", "/readyz", get_readyz, FALSE, WK_ACTION_NONE },

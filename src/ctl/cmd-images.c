@@ -19,7 +19,7 @@ is_orphan(JsonObject *image)
            && json_node_get_value_type(node) == G_TYPE_BOOLEAN && json_node_get_boolean(node);
 }
 
-/* "yes" once it has a digest that it is compared with; why it is held; or nothing. */
+/* When it was last read through; "sealed" when only its save did; why it is held; or nothing. */
 static const char *
 verified_text(JsonObject *image)
 {
@@ -29,7 +29,9 @@ verified_text(JsonObject *image)
         return reason;
     if (g_strcmp0(wk_json_get_string(image, "state"), "quarantined") == 0)
         return "held";
-    return wk_json_get_string(image, "digest") != NULL ? "yes" : NULL;
+    if (wk_json_get_string(image, "verified") != NULL)
+        return wk_json_get_string(image, "verified");
+    return wk_json_get_string(image, "digest") != NULL ? "sealed" : NULL;
 }
 
 static void

@@ -206,6 +206,8 @@ own_words(const WkCtlOperation *self)
         return g_strdup("resumed");
     if (g_strcmp0(self->action, "discard") == 0)
         return g_strdup("saved state dropped");
+    if (g_strcmp0(self->action, "verify") == 0)
+        return g_strdup("saved image is good");
     return g_strdup("done");
 }
 

@@ -61,8 +61,10 @@ read_action(JsonObject *object, WkIntent *intent, GError **error)
     JsonNode *node = peek(object, "action");
     const char *word = node != NULL ? word_of(node) : NULL;
 
-    if (word != NULL && wk_action_parse(word, &intent->action, NULL))
+    if (word != NULL && wk_action_parse(word, &intent->action, NULL)
+        && intent->action != WK_ACTION_VERIFY)
         return TRUE;
+    intent->action = WK_ACTION_NONE;
     return complain(error, "action", node, "suspend, resume or discard");
 }
 

@@ -42,6 +42,8 @@ wk_lifecycle_ask(WkAction action, WkTarget target)
         return WK_ASK_RESUME;
     if (action == WK_ACTION_DISCARD)
         return WK_ASK_DISCARD;
+    if (action == WK_ACTION_VERIFY)
+        return WK_ASK_VERIFY;
     if (target == WK_TARGET_DISK)
         return WK_ASK_SUSPEND_DISK;
     return target == WK_TARGET_MEMORY ? WK_ASK_SUSPEND_MEMORY : WK_ASK_SUSPEND;
@@ -58,6 +60,7 @@ static const WkDecision do_unpause = DO(UNPAUSE);
 static const WkDecision do_save = DO(SAVE);
 static const WkDecision do_restore = DO(RESTORE);
 static const WkDecision do_discard = DO(DISCARD);
+static const WkDecision do_verify = DO(VERIFY);
 static const WkDecision do_start = DO(START);
 
 static const WkDecision on_disk = {
@@ -103,19 +106,23 @@ static const WkDecision midway = { WK_DO_RETRY, WK_ERROR_UNAVAILABLE, "Settling"
 
 /* place x ask; the column without a target is worked out from the two with one. */
 static const WkDecision *const table[WK_PLACES][WK_ASKS] = {
-    [WK_PLACE_RUNNING] = { NULL, &do_pause, &do_save, &do_already, &nothing_saved },
-    [WK_PLACE_PAUSED] = { &do_already, &do_already, &do_save, &do_unpause, &nothing_saved },
-    [WK_PLACE_ON_DISK] = { &do_already, &on_disk, &do_already, &do_restore, &do_discard },
-    [WK_PLACE_HELD] = { &held, &held, &held, &held, &do_discard },
-    [WK_PLACE_OFF] = { NULL, &not_running, &not_running, &no_saved_state, &nothing_saved },
-    [WK_PLACE_STOPPED] = { NULL, &not_running, &not_running, &do_start, &nothing_saved },
-    [WK_PLACE_FOREIGN] = { &foreign, &foreign, &foreign, &foreign, &foreign },
-    [WK_PLACE_IO_ERROR] = { NULL, &io_error, &io_error, &io_error, &nothing_saved },
-    [WK_PLACE_CRASHED] = { NULL, &crashed, &crashed, &crashed, &nothing_saved },
-    [WK_PLACE_ASLEEP] = { NULL, &asleep, &asleep, &asleep, &nothing_saved },
-    [WK_PLACE_BUSY] = { NULL, &busy, &busy, &busy, &busy },
-    [WK_PLACE_GONE] = { NULL, &gone, &gone, &gone, &gone },
-    [WK_PLACE_MIDWAY] = { NULL, &midway, &midway, &midway, &midway },
+    [WK_PLACE_RUNNING] = { NULL, &do_pause, &do_save, &do_already, &nothing_saved, &nothing_saved },
+    [WK_PLACE_PAUSED] = { &do_already, &do_already, &do_save, &do_unpause, &nothing_saved,
+                          &nothing_saved },
+    [WK_PLACE_ON_DISK] = { &do_already, &on_disk, &do_already, &do_restore, &do_discard,
+                           &do_verify },
+    [WK_PLACE_HELD] = { &held, &held, &held, &held, &do_discard, &held },
+    [WK_PLACE_OFF] = { NULL, &not_running, &not_running, &no_saved_state, &nothing_saved,
+                       &nothing_saved },
+    [WK_PLACE_STOPPED] = { NULL, &not_running, &not_running, &do_start, &nothing_saved,
+                           &nothing_saved },
+    [WK_PLACE_FOREIGN] = { &foreign, &foreign, &foreign, &foreign, &foreign, &foreign },
+    [WK_PLACE_IO_ERROR] = { NULL, &io_error, &io_error, &io_error, &nothing_saved, &nothing_saved },
+    [WK_PLACE_CRASHED] = { NULL, &crashed, &crashed, &crashed, &nothing_saved, &nothing_saved },
+    [WK_PLACE_ASLEEP] = { NULL, &asleep, &asleep, &asleep, &nothing_saved, &nothing_saved },
+    [WK_PLACE_BUSY] = { NULL, &busy, &busy, &busy, &busy, &busy },
+    [WK_PLACE_GONE] = { NULL, &gone, &gone, &gone, &gone, &gone },
+    [WK_PLACE_MIDWAY] = { NULL, &midway, &midway, &midway, &midway, &midway },
 };
 
 const WkDecision *

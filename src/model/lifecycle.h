@@ -35,8 +35,9 @@ typedef enum {
     WK_ASK_SUSPEND_DISK,
     WK_ASK_RESUME,
     WK_ASK_DISCARD,
+    WK_ASK_VERIFY,
 } WkAsk;
-#define WK_ASKS 5
+#define WK_ASKS 6
 
 typedef enum {
     WK_DO_NOTHING, /* already so */
@@ -45,6 +46,7 @@ typedef enum {
     WK_DO_SAVE,
     WK_DO_RESTORE,
     WK_DO_DISCARD,
+    WK_DO_VERIFY,
     WK_DO_START,
     WK_DO_REFUSE, /* for good: see reason */
     WK_DO_RETRY,  /* passes by itself */

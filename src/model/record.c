@@ -76,6 +76,7 @@ wk_record_copy(const WkRecord *self)
     copy->reason = g_strdup(self->reason);
     copy->message = g_strdup(self->message);
     copy->save_path = g_strdup(self->save_path);
+    copy->told_of = g_strdup(self->told_of);
     copy->disks = copy_disks(self->disks);
     return copy;
 }
@@ -93,6 +94,7 @@ wk_record_free(WkRecord *self)
     g_free(self->reason);
     g_free(self->message);
     g_free(self->save_path);
+    g_free(self->told_of);
     g_clear_pointer(&self->disks, g_ptr_array_unref);
     g_free(self);
 }
@@ -105,6 +107,14 @@ wk_record_explain(WkRecord *self, const char *reason, const char *message)
 
     self->reason = g_strdup(reason);
     self->message = g_strdup(message);
+    g_clear_pointer(&self->told_of, g_free);
+}
+
+void
+wk_record_tell_of(WkRecord *self, WkPower power)
+{
+    g_free(self->told_of);
+    self->told_of = g_strdup(wk_power_name(power));
 }
 
 void
@@ -119,6 +129,7 @@ wk_record_reset(WkRecord *self)
     self->then = WK_THEN_NONE;
     self->want = WK_WANT_NONE;
     self->saved_at_us = 0;
+    self->verified_at_us = 0;
 }
 
 gboolean

@@ -58,6 +58,7 @@ typedef struct {
     char *message;   /* for people; NULL: none */
     char *save_path; /* M: libvirt's managed save path of this guest */
     gint64 saved_at_us;
+    gint64 verified_at_us; /* when the image was last read through; 0: never since the save */
 
     /* What is published besides, and survives the agent. */
     WkAction last_action;
@@ -65,6 +66,7 @@ typedef struct {
     WkOrigin origin;
     WkTarget paused_to; /* WK_TARGET_MEMORY while we hold it suspended in memory */
     gboolean stopped_by_fallback;
+    char *told_of; /* wk_power_name() that reason and message are about; NULL: any (I3) */
 } WkRecord;
 
 /* Returns: (transfer full): a row in state none. Strings are copied. */
@@ -73,8 +75,10 @@ WkRecord *wk_record_copy(const WkRecord *self);
 void wk_record_free(WkRecord *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkRecord, wk_record_free)
 
-/* Sets reason and message; both copied, either may be NULL. */
+/* Sets reason and message, whatever the domain does; both copied, either may be NULL. */
 void wk_record_explain(WkRecord *self, const char *reason, const char *message);
+/* They tell of a domain that does @power, and of no other. */
+void wk_record_tell_of(WkRecord *self, WkPower power);
 
 /* Back to state none: forgets everything about an image, keeps what was last done. */
 void wk_record_reset(WkRecord *self);

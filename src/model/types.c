@@ -8,7 +8,7 @@
 static const char *const state_names[] = { "Unknown",   "Running",  "Suspending",
                                            "Suspended", "Resuming", "Stopped" };
 static const char *const target_names[] = { "", "memory", "disk" };
-static const char *const action_names[] = { "", "suspend", "resume", "discard" };
+static const char *const action_names[] = { "", "suspend", "resume", "discard", "verify" };
 static const char *const fallback_names[] = { "none", "memory", "stop" };
 static const char *const origin_names[] = { "",         "spec",   "local", "maintenance",
                                             "pressure", "outside" };

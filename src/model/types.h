@@ -29,7 +29,9 @@ typedef enum {
     WK_ACTION_SUSPEND,
     WK_ACTION_RESUME,
     WK_ACTION_DISCARD,
+    WK_ACTION_VERIFY, /* reads a saved image through; never asked for by a Wukong */
 } WkAction;
+#define WK_ACTIONS 5
 
 typedef enum {
     WK_FALLBACK_NONE,

@@ -69,11 +69,14 @@ set(WkView *self, WkState state, WkTarget target, const char *reason, const char
     self->message = g_strdup(message);
 }
 
-/* What the last operation left to say. */
+/* What the last operation left to say, unless somebody has changed the domain since, while nobody
+ * looked (I3). */
 static void
-tell_outcome(WkView *self, const WkRecord *record)
+tell_outcome(WkView *self, const WkRecord *record, WkPower power)
 {
     if (record->message == NULL && record->reason == NULL)
+        return;
+    if (record->told_of != NULL && !g_str_equal(record->told_of, wk_power_name(power)))
         return;
     set(self, self->state, self->target, record->reason != NULL ? record->reason : self->reason,
         record->message != NULL ? record->message : self->message);
@@ -100,7 +103,7 @@ view_domain(WkView *self, const WkViewInput *in)
         self->origin = WK_ORIGIN_OUTSIDE;
     /* Elsewhere libvirt's reason matters more than what we last did. */
     if (power == WK_POWER_OFF || power == WK_POWER_RUNNING || power == WK_POWER_PAUSED)
-        tell_outcome(self, in->record);
+        tell_outcome(self, in->record, power);
 }
 
 static void
@@ -110,7 +113,7 @@ view_sealed(WkView *self, const WkRecord *record)
     g_autofree char *text = g_strdup_printf("saved to disk: %s", size);
 
     set(self, WK_STATE_SUSPENDED, WK_TARGET_DISK, "SavedToDisk", text);
-    tell_outcome(self, record);
+    tell_outcome(self, record, WK_POWER_OFF);
     self->restorable = 1;
 }
 
@@ -185,7 +188,7 @@ view_operation(WkView *self, const WkOperation *op)
         return;
     self->progress_percent = wk_operation_percent(op);
     self->origin = op->origin;
-    if (op->action == WK_ACTION_DISCARD)
+    if (op->action == WK_ACTION_DISCARD || op->action == WK_ACTION_VERIFY)
         return;
     set(self, op->action == WK_ACTION_SUSPEND ? WK_STATE_SUSPENDING : WK_STATE_RESUMING, op->target,
         op->reason, op->message != NULL ? op->message : wk_step_text(op->step));
@@ -282,6 +285,7 @@ wk_image_view_new(const WkRecord *record, gboolean orphan)
     self->state = record->state;
     self->size_bytes = record->seal.file.size_bytes;
     self->saved_at_us = record->saved_at_us;
+    self->verified_at_us = record->verified_at_us;
     self->boot_id = g_strdup(record->boot_id);
     /* Without W nothing of the disks was verified at all. */
     self->disks_partial = record->disks == NULL || wk_record_disks_partial(record);

@@ -69,6 +69,7 @@ typedef struct {
     WkLedgerState state; /* sealed, restoring or quarantined */
     guint64 size_bytes;
     gint64 saved_at_us;
+    gint64 verified_at_us; /* 0: never since the save */
     char *boot_id;
     gboolean disks_partial;
     gboolean orphan; /* no domain of that UUID is known */

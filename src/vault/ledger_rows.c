@@ -87,6 +87,8 @@ static const WkColumn guest_columns[] = {
     ENUM("origin", WkRecord, origin, origin_names),
     ENUM("paused_to", WkRecord, paused_to, target_names),
     PLAIN("stopped_by_fallback", WkRecord, stopped_by_fallback, WK_COLUMN_BOOL),
+    PLAIN("verified_at_us", WkRecord, verified_at_us, WK_COLUMN_INT64),
+    TEXT("told_of", WkRecord, told_of, ID_MAX),
 };
 
 static const WkColumn operation_columns[] = {

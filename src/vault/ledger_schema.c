@@ -114,6 +114,9 @@ static const WkLedgerMigration migrations[] = {
       "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
       "  body TEXT NOT NULL"
       ") STRICT;" },
+    { "adding what guests are told of",
+      "ALTER TABLE guests ADD COLUMN verified_at_us INTEGER NOT NULL DEFAULT 0;"
+      "ALTER TABLE guests ADD COLUMN told_of TEXT;" },
 };
 
 /* Reads the one value of a PRAGMA or query as text; @value (transfer full), "" when no row. */

@@ -62,6 +62,19 @@ try_save(WkJob *job, GError **error)
     return TURN_AGAIN;
 }
 
+/* A bad image is held from then on; what was found is told once the guard is in place. */
+static Turn
+check_image(WkJob *job, GError **error)
+{
+    if (!wk_run_check(job->run, error) || !wk_restore_check(job, error))
+        return TURN_FAILED;
+    if (job->record->state == WK_LEDGER_SEALED)
+        return TURN_DONE;
+    wk_error_set(&job->failed, WK_ERROR_CORRUPT, job->record->reason, "guest '%s': %s", job->name,
+                 job->record->message);
+    return TURN_AGAIN;
+}
+
 static Turn
 do_decision(WkJob *job, const WkDecision *decision, GError **error)
 {
@@ -78,6 +91,8 @@ do_decision(WkJob *job, const WkDecision *decision, GError **error)
         return turn_of(wk_run_check(job->run, error) && wk_restore_begin(job, error), TURN_AGAIN);
     case WK_DO_DISCARD:
         return turn_of(wk_spent_discard(job, error), TURN_AGAIN);
+    case WK_DO_VERIFY:
+        return check_image(job, error);
     case WK_DO_START:
         return turn_of(wk_memory_start(job, error), TURN_DONE);
     case WK_DO_REFUSE:
@@ -102,7 +117,8 @@ act_at_rest(WkJob *job, GError **error)
 {
     static const WkAction actions[] = { [WK_AIM_SUSPEND] = WK_ACTION_SUSPEND,
                                         [WK_AIM_RESUME] = WK_ACTION_RESUME,
-                                        [WK_AIM_DISCARD] = WK_ACTION_DISCARD };
+                                        [WK_AIM_DISCARD] = WK_ACTION_DISCARD,
+                                        [WK_AIM_VERIFY] = WK_ACTION_VERIFY };
     const WkDecision *decision;
     WkPlace place;
 
@@ -115,7 +131,7 @@ act_at_rest(WkJob *job, GError **error)
                                    job->default_target);
     if (job->aim == WK_AIM_DISCARD)
         job->tried = decision->what == WK_DO_DISCARD;
-    /* A failed save whose guest meanwhile ended: the save's error says more than "not running". */
+    /* A failed save whose guest meanwhile ended, an image found bad: that error says more. */
     if (job->failed != NULL && decision->what != WK_DO_NOTHING)
         return try_save(job, error);
     return do_decision(job, decision, error);

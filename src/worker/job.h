@@ -20,6 +20,7 @@ typedef enum {
     WK_AIM_SUSPEND,
     WK_AIM_RESUME,
     WK_AIM_DISCARD,
+    WK_AIM_VERIFY, /* a sealed image is read through */
     WK_AIM_CANCEL, /* give up a save or a restore: the guest is as before it */
     WK_AIM_STOP,   /* fallback: a graceful shutdown */
 } WkAim;

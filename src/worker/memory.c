@@ -94,6 +94,8 @@ wk_memory_note_lost(WkJob *job, gboolean *lost, GError **error)
                 ? "it was suspended to memory, and somebody else resumed it"
                 : "it was suspended to memory, and that memory is gone (reboot, or stopped "
                   "by somebody)");
+    if (next->message != NULL)
+        wk_record_tell_of(next, power);
     next->paused_to = WK_TARGET_NONE;
     next->stopped_by_fallback = FALSE;
     return wk_job_commit(job, WK_STEP_UNPAUSE_COMMIT, next, error);

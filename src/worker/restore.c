@@ -3,6 +3,7 @@
 
 #include "worker/restore.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
 
@@ -115,6 +116,21 @@ body_is_good(WkJob *job, gboolean *good, GError **error)
         return FALSE;
     *good = g_str_equal(job->body_digest, job->record->seal.body_digest);
     return TRUE;
+}
+
+gboolean
+wk_restore_check(WkJob *job, GError **error)
+{
+    gboolean good = FALSE;
+    WkRecord *next;
+
+    if (!body_is_good(job, &good, error))
+        return FALSE;
+    if (!good)
+        return wk_quarantine_commit(job, "ImageCorrupt", damaged, error);
+    next = wk_record_copy(job->record);
+    next->verified_at_us = wk_clock_real_us();
+    return wk_job_commit(job, WK_STEP_VERIFY_COMMIT, next, error);
 }
 
 static gboolean

@@ -17,6 +17,10 @@ gboolean wk_restore_start(WkJob *job, GError **error);
  * or the guest is destroyed and the image quarantined. */
 gboolean wk_restore_verify(WkJob *job, GError **error);
 
+/* For `verify`: the body of a sealed image, whose header and disks the table has just found good,
+ * is read through. Good: when is noted. Bad: quarantined, as a restore would. */
+gboolean wk_restore_check(WkJob *job, GError **error);
+
 /* Rows K1b, K1 with a cancel, K5 with a cancel, K4, K2. */
 gboolean wk_restore_reboot_destroy(WkJob *job, GError **error);
 gboolean wk_restore_cancel_destroy(WkJob *job, GError **error);

@@ -126,6 +126,27 @@ test_started_behind_the_back(void **state G_GNUC_UNUSED)
 }
 
 /* It ran, and is off again: what lies in the vault is the RAM of before. */
+/* What was last done is not said of a guest that somebody has changed since, while nobody looked.
+ */
+static void
+test_paused_behind_the_back(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *message = NULL;
+
+    e2e_guest_start(GUEST);
+    e2e_ctl_says(0, "", "suspend", GUEST, "--to", "memory", NULL);
+    e2e_ctl_says(0, "resumed", "resume", GUEST, NULL);
+    lab_ok(lab_agent_kill(&error));
+    e2e_virsh_do("suspend", GUEST);
+    lab_ok(lab_agent_start(NULL, &error));
+    e2e_check_guest(GUEST, "state", "Suspended", "origin", "outside", NULL);
+    message = e2e_guest(GUEST, "message");
+    assert_null(strstr(message, "resumed"));
+    /* nor of one that is as it was left, once it is so again */
+    e2e_virsh_do("resume", GUEST);
+    e2e_wait_guest(GUEST, E2E_OTHERS, "state", "Running", NULL);
+}
+
 static void
 test_lived_behind_the_back(void **state G_GNUC_UNUSED)
 {
@@ -422,6 +443,7 @@ main(void)
         e2e_test(test_started_by_others),
         e2e_test(test_damaged_and_started_by_others),
         e2e_test(test_started_behind_the_back),
+        e2e_test(test_paused_behind_the_back),
         e2e_test(test_lived_behind_the_back),
         e2e_test(test_cold_booted_behind_the_back),
         e2e_test(test_save_removed),

@@ -128,6 +128,8 @@ fixture_random_record(GRand *rand, guint number)
     record->origin = (WkOrigin)RANDOM_ENUM(rand, WK_ORIGIN_OUTSIDE);
     record->paused_to = (WkTarget)RANDOM_ENUM(rand, WK_TARGET_DISK);
     record->stopped_by_fallback = g_rand_boolean(rand);
+    record->verified_at_us = (gint64)random_number(rand);
+    record->told_of = random_text_or_null(rand, 64);
     return record;
 }
 
@@ -217,6 +219,8 @@ fixture_same_record(const WkRecord *a, const WkRecord *b)
     assert_int_equal(a->origin, b->origin);
     assert_int_equal(a->paused_to, b->paused_to);
     assert_int_equal(a->stopped_by_fallback, b->stopped_by_fallback);
+    assert_true(a->verified_at_us == b->verified_at_us);
+    same_text(a->told_of, b->told_of);
 }
 
 void

@@ -94,7 +94,7 @@ test_words_of_the_contract(void **state G_GNUC_UNUSED)
 {
     ROUND_TRIP(wk_state, WkState, 0, 6)
     ROUND_TRIP(wk_target, WkTarget, 1, 3)
-    ROUND_TRIP(wk_action, WkAction, 1, 4)
+    ROUND_TRIP(wk_action, WkAction, 1, WK_ACTIONS)
     ROUND_TRIP(wk_fallback, WkFallback, 0, 3)
     ROUND_TRIP(wk_origin, WkOrigin, 1, 6)
     ROUND_TRIP(wk_ledger_state, WkLedgerState, 0, WK_LEDGER_STATES)

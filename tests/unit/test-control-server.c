@@ -46,6 +46,8 @@ static const struct {
     { "POST", "/v1/guests/one/resume", "{\"dryRun\":true}", 200, "\"id\":\"op-new\"" },
     { "POST", "/v1/guests/one/discard", "{\"dryRun\":true}", 200, "\"id\":\"op-new\"" },
     { "POST", "/v1/guests/one/discard", NULL, 202, "\"id\":\"op-new\"" },
+    { "POST", "/v1/images/one/verify", "{\"dryRun\":true}", 200, "\"id\":\"op-new\"" },
+    { "POST", "/v1/images/one/verify", NULL, 202, "\"id\":\"op-new\"" },
     { "POST", "/v1/guests/one/cancel", NULL, 202, "\"state\":\"running\"" },
     { "POST", "/v1/guests/one/cancel", "{}", 202, "\"state\":\"running\"" },
 
@@ -117,7 +119,8 @@ test_row(void **state)
     assert_int_equal(fixture->n_submits, 0);
 }
 
-static const char *const acts[] = { "suspend", "resume", "discard", "cancel" };
+static const char *const acts[] = { "guests/one/suspend", "guests/one/resume", "guests/one/discard",
+                                    "guests/one/cancel", "images/one/verify" };
 
 /* What the agent says becomes the status; the reason becomes the type. */
 static const struct {
@@ -138,7 +141,7 @@ test_errors_of_the_agent(void **state)
     for (gsize i = 0; i < G_N_ELEMENTS(codes) * G_N_ELEMENTS(acts); i++) {
         const gsize code = i / G_N_ELEMENTS(acts);
         const char *act = acts[i % G_N_ELEMENTS(acts)];
-        g_autofree char *path = g_strconcat("/v1/guests/one/", act, NULL);
+        g_autofree char *path = g_strconcat("/v1/", act, NULL);
         g_autoptr(Answer) answer = NULL;
 
         wk_error_set(&fixture->fail, codes[code].code, "GuestBusy", "it is busy: wait");
@@ -233,7 +236,7 @@ test_content_type(void **state)
 
     for (gsize i = 0; i < G_N_ELEMENTS(acts) * G_N_ELEMENTS(bodies); i++) {
         const gsize b = i / G_N_ELEMENTS(acts);
-        g_autofree char *path = g_strconcat("/v1/guests/one/", acts[i % G_N_ELEMENTS(acts)], NULL);
+        g_autofree char *path = g_strconcat("/v1/", acts[i % G_N_ELEMENTS(acts)], NULL);
         g_autoptr(Answer) answer =
             ask_with(*state, "POST", path, bodies[b].body, -1, bodies[b].header);
 
@@ -295,7 +298,7 @@ test_big_body(void **state)
 
     for (gsize i = 0; i < G_N_ELEMENTS(bodies); i++) {
         g_autofree char *body = padded(bodies[i].length);
-        g_autofree char *path = g_strconcat("/v1/guests/one/", acts[i % G_N_ELEMENTS(acts)], NULL);
+        g_autofree char *path = g_strconcat("/v1/", acts[i % G_N_ELEMENTS(acts)], NULL);
         g_autoptr(Answer) answer =
             ask_with(*state, "POST", path, body, (gssize)bodies[i].length, bodies[i].header);
 

@@ -412,7 +412,7 @@ test_images_and_status(void **state)
            "GUEST  SIZE   WHEN                  BOOT      VERIFIED      DISKS\n"
            "lost   -      -                     -         ImageCorrupt  partial (orphan: its "
            "guest is gone)\n"
-           "vm2    834MB  2026-11-22T20:00:00Z  deadbeef  yes           full\n",
+           "vm2    834MB  2026-11-22T20:00:00Z  deadbeef  sealed        full\n",
            "");
     expect(self, "images --orphans -o name", 0, "9\n", "");
     expect(self, "images -o json", 0, images, "");

@@ -43,7 +43,7 @@ static const struct {
 static const char *const verbs[] = {
     [WK_DO_NOTHING] = "nothing", [WK_DO_PAUSE] = "pause",     [WK_DO_UNPAUSE] = "unpause",
     [WK_DO_SAVE] = "save",       [WK_DO_RESTORE] = "restore", [WK_DO_DISCARD] = "discard",
-    [WK_DO_START] = "start",
+    [WK_DO_VERIFY] = "verify",   [WK_DO_START] = "start",
 };
 
 static void
@@ -66,6 +66,15 @@ check(WkPlace place, WkAsk ask, WkTarget default_target, const char *want)
     unit_assert_error(&error, decision->code, "guest 'web': ");
 }
 
+/* As discard, but for what lies on disk. */
+static const char *
+verify_of(gsize place)
+{
+    if (place == WK_PLACE_HELD)
+        return "ImageHeld";
+    return place == WK_PLACE_ON_DISK ? "verify" : wanted[place].discard;
+}
+
 static void
 test_every_place_and_ask(void **state G_GNUC_UNUSED)
 {
@@ -83,6 +92,7 @@ test_every_place_and_ask(void **state G_GNUC_UNUSED)
             check(wanted[i].place, WK_ASK_SUSPEND_DISK, targets[t], wanted[i].suspend_disk);
             check(wanted[i].place, WK_ASK_RESUME, targets[t], wanted[i].resume);
             check(wanted[i].place, WK_ASK_DISCARD, targets[t], wanted[i].discard);
+            check(wanted[i].place, WK_ASK_VERIFY, targets[t], verify_of(i));
         }
     }
 }

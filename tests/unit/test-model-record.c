@@ -34,7 +34,9 @@ full_record(void)
     record->origin = WK_ORIGIN_LOCAL;
     record->paused_to = WK_TARGET_MEMORY;
     record->stopped_by_fallback = TRUE;
+    record->verified_at_us = 9;
     wk_record_explain(record, "SavedToDisk", "saved");
+    wk_record_tell_of(record, WK_POWER_OFF);
     return record;
 }
 
@@ -77,6 +79,9 @@ test_copy(void **state G_GNUC_UNUSED)
     assert_true(wk_file_id_equal(&copy->seal.file, &file));
     assert_int_equal(strlen(copy->seal.body_digest), WK_DIGEST_LENGTH);
     assert_int_equal(copy->want, WK_WANT_CANCEL);
+    assert_true(copy->verified_at_us == 9);
+    assert_string_equal(copy->told_of, wk_power_name(WK_POWER_OFF));
+    assert_null(record->told_of);
     assert_null(plain_copy->disks);
 }
 

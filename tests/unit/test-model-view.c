@@ -103,6 +103,24 @@ test_last_word_of_an_operation(void **state)
     }
 }
 
+/* Words that are about one state are not told of another (I3). */
+static void
+test_words_about_another_state(void **state)
+{
+    Guest *guest = *state;
+
+    wk_record_explain(guest->record, NULL, "resumed from memory in 0.1 s");
+    wk_record_tell_of(guest->record, WK_POWER_RUNNING);
+    for (int power = WK_POWER_ABSENT; power <= WK_POWER_STOPPING; power++) {
+        g_autoptr(WkView) view = NULL;
+
+        guest->look.power = (WkPower)power;
+        view = wk_view_make(&guest->input);
+        assert_int_equal(g_strcmp0(view->message, "resumed from memory in 0.1 s") == 0,
+                         power == WK_POWER_RUNNING);
+    }
+}
+
 static void
 test_who_paused_it(void **state)
 {
@@ -403,6 +421,7 @@ main(void)
         WITH_GUEST(test_table_with_an_image),
         WITH_GUEST(test_table_over_everything_else),
         WITH_GUEST(test_last_word_of_an_operation),
+        WITH_GUEST(test_words_about_another_state),
         WITH_GUEST(test_who_paused_it),
         WITH_GUEST(test_spent_and_dropped_tells_the_domain),
         WITH_GUEST(test_quarantined_and_running),

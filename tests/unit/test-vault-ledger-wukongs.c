@@ -191,6 +191,8 @@ test_upgrade_from_1(void **state)
     g_autoptr(GPtrArray) bindings = NULL;
 
     record->state = WK_LEDGER_SEALED;
+    record->verified_at_us = 0;
+    g_clear_pointer(&record->told_of, g_free);
     op->state = WK_OP_RUNNING;
     g_clear_pointer(&op->wukong_uid, g_free);
     g_clear_pointer(&op->request_id, g_free);
@@ -200,6 +202,8 @@ test_upgrade_from_1(void **state)
     assert_true(wk_ledger_put_operation(ledger, op, &error));
     wk_ledger_unref(g_steal_pointer(&ledger));
     fixture_sql(fixture_ledger_path(state), "DROP TABLE outbox; DROP TABLE bindings;"
+                                            "ALTER TABLE guests DROP COLUMN verified_at_us;"
+                                            "ALTER TABLE guests DROP COLUMN told_of;"
                                             "ALTER TABLE operations DROP COLUMN wukong_uid;"
                                             "ALTER TABLE operations DROP COLUMN generation;"
                                             "ALTER TABLE operations DROP COLUMN request_id;"

@@ -258,7 +258,8 @@ is_dead(gpointer data G_GNUC_UNUSED)
 gboolean
 walk_post(Walk *walk, const char *verb, const char *body, GError **error)
 {
-    g_autofree char *path = g_strdup_printf("/v1/guests/%s/%s", walk->uuid, verb);
+    const char *kind = g_str_equal(verb, "verify") ? "images" : "guests";
+    g_autofree char *path = g_strdup_printf("/v1/%s/%s/%s", kind, walk->uuid, verb);
     g_autofree char *answer = NULL;
     g_autoptr(JsonNode) node = NULL;
     g_autoptr(GError) local = NULL;

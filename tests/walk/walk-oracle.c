@@ -335,7 +335,7 @@ success_is_true(GHashTable *op, WalkEnd end)
         return end == (g_strcmp0(target, "disk") == 0 ? WALK_DISK : WALK_PAUSED);
     if (g_strcmp0(action, "resume") == 0)
         return (end & (WALK_RUNS | WALK_PAUSED)) != 0;
-    return end == WALK_OFF;
+    return end == (g_strcmp0(action, "verify") == 0 ? WALK_DISK : WALK_OFF);
 }
 
 /* A success is one, and a failure says why. */

@@ -32,6 +32,12 @@ discard(Walk *walk, GError **error)
 }
 
 static gboolean
+verify(Walk *walk, GError **error)
+{
+    return walk_request(walk, "verify", NULL, error);
+}
+
+static gboolean
 pause_by_user(Walk *walk G_GNUC_UNUSED, GError **error)
 {
     return walk_virsh_suspend(error);
@@ -307,6 +313,11 @@ static const WalkScenario scenarios[] = {
       .ends = WALK_OFF,
       .fault_ends = WALK_OFF | WALK_DISK,
       .ram_may_go = TRUE },
+    { .name = "verify",
+      .prepare = save,
+      .act = verify,
+      .ends = WALK_DISK,
+      .fault_ends = WALK_DISK },
     { .name = "memory",
       .act = suspend,
       .ends = WALK_PAUSED,
