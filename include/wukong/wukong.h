@@ -102,6 +102,10 @@ JsonObject *wukong_client_discard(WukongClient *self, const char *guest, WukongA
 JsonObject *wukong_client_verify(WukongClient *self, const char *guest, GCancellable *cancellable,
                                  GError **error);
 
+/* Drops what is kept for a time only, once that is over. Returns: (transfer full): the guests whose
+ * orphaned image is on its way out ("items"), and "historyDropped". */
+JsonObject *wukong_client_prune(WukongClient *self, GCancellable *cancellable, GError **error);
+
 /* Asks the operation in flight on @guest to stop. Returns: (transfer full): that operation. */
 JsonObject *wukong_client_cancel(WukongClient *self, const char *guest, GCancellable *cancellable,
                                  GError **error);

@@ -7,6 +7,7 @@
 #include "agent/engine.h"
 #include "agent/kubernetes.h"
 #include "agent/metrics.h"
+#include "agent/retention.h"
 #include "agent/wukongs.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -34,6 +35,7 @@ struct _WkAgent {
     GPtrArray *monitors; /* (element-type GFileMonitor): for libvirt's socket to appear */
     WkEngine *engine;
     WkMetrics *metrics;
+    WkRetention *retention;
     WkApi api; /* what the control server asks of */
     WkControl *control;
     WkWukongs *wukongs; /* NULL: without Kubernetes */
@@ -60,6 +62,7 @@ say_ready(WkAgent *self)
         return;
     self->said_ready = TRUE;
     wk_wukongs_set_ready(self->wukongs);
+    wk_retention_set_ready(self->retention);
     (void)sd_notify(0, "READY=1\nSTATUS=ready");
     wk_log(WK_LOG_INFO, NULL, "ready: %u guest(s) on %u source(s)", wk_engine_count(self->engine),
            self->sources->len);
@@ -272,6 +275,17 @@ make_engine(WkAgent *self)
     self->engine = wk_engine_new(&options, &engine_listener, self);
 }
 
+static void
+make_retention(WkAgent *self)
+{
+    const WkRetentionOptions options = { .engine = self->engine,
+                                         .ledger = self->ledger,
+                                         .orphan_ms = self->config->retention_orphan_ms,
+                                         .history_ms = self->config->retention_history_ms };
+
+    self->retention = wk_retention_new(&options);
+}
+
 static gboolean
 add_source(WkAgent *self, const char *name, const char *uri, const char *save_dir, GError **error)
 {
@@ -395,13 +409,15 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     if (!open_vault(self, error))
         return FALSE;
     make_engine(self);
+    make_retention(self);
     if (!add_sources(self, error))
         return FALSE;
     wk_api_init(&api, self->config->node_name);
     self->api = (WkApi){ .engine = self->engine,
                          .sources = self->sources,
                          .vault = self->vault,
-                         .metrics = self->metrics };
+                         .metrics = self->metrics,
+                         .retention = self->retention };
     self->control = wk_control_new(options->control_path, CONTROL_GROUP, &api, &self->api, error);
     if (self->control == NULL)
         return FALSE;
@@ -441,6 +457,7 @@ wk_agent_free(WkAgent *self)
         return;
     g_clear_pointer(&self->control, wk_control_free);
     wk_wukongs_free(self->wukongs);
+    wk_retention_free(self->retention);
     g_ptr_array_unref(self->monitors);
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_stop(g_ptr_array_index(self->sources, i));

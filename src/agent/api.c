@@ -195,6 +195,14 @@ list_checks(gpointer agent)
     return wk_doctor_examine(self->engine, self->sources, self->wukongs);
 }
 
+static GPtrArray *
+prune(gpointer agent, guint *n_history, GError **error)
+{
+    WkApi *self = agent;
+
+    return wk_retention_prune(self->retention, n_history, error);
+}
+
 static char *
 metrics(gpointer agent)
 {
@@ -240,6 +248,7 @@ wk_api_init(WkControlApi *api, const char *node_name)
                            .find_operation = find_operation,
                            .list_images = list_images,
                            .list_checks = list_checks,
+                           .prune = prune,
                            .metrics = metrics,
                            .not_ready = not_ready };
 }

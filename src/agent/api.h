@@ -3,6 +3,7 @@
 
 #include "agent/engine.h"
 #include "agent/metrics.h"
+#include "agent/retention.h"
 #include "agent/wukongs.h"
 #include "control/api.h"
 
@@ -15,6 +16,7 @@ typedef struct {
     WkVault *vault;     /* NULL: none */
     WkWukongs *wukongs; /* NULL: without Kubernetes */
     WkMetrics *metrics;
+    WkRetention *retention;
 } WkApi;
 
 /* Fills in @api; its functions take a WkApi. */

@@ -295,6 +295,14 @@ wukong_client_verify(WukongClient *self, const char *guest, GCancellable *cancel
 }
 
 JsonObject *
+wukong_client_prune(WukongClient *self, GCancellable *cancellable, GError **error)
+{
+    g_autoptr(JsonObject) body = json_object_new();
+
+    return wukong_client_post(self, "/v1/prune", body, cancellable, error);
+}
+
+JsonObject *
 wukong_client_cancel(WukongClient *self, const char *guest, GCancellable *cancellable,
                      GError **error)
 {

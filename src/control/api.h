@@ -44,6 +44,10 @@ typedef struct {
     /* (transfer full) (element-type WkCheck): what a person should know of this node. */
     GPtrArray *(*list_checks)(gpointer agent);
 
+    /* Drops what is kept for a time only, once that is over. (transfer full) (element-type WkView):
+     * guests whose image is on its way out; @n_history: operations dropped from the history. */
+    GPtrArray *(*prune)(gpointer agent, guint *n_history, GError **error);
+
     /* (transfer full): the text for Prometheus. */
     char *(*metrics)(gpointer agent);
 

@@ -330,6 +330,33 @@ post_cancel(WkExchange *exchange)
         wk_answer_json(exchange, SOUP_STATUS_ACCEPTED, wk_codec_operation(operation));
 }
 
+static void
+post_prune(WkExchange *exchange)
+{
+    WkControl *control = exchange->control;
+    WkRequest nothing = { .origin = WK_ORIGIN_LOCAL };
+    g_autoptr(GPtrArray) guests = NULL;
+    JsonArray *items;
+    JsonObject *answer;
+    GError *error = NULL;
+    guint n_history = 0;
+
+    if (!read_request(exchange, &nothing))
+        return;
+    guests = control->api.prune(control->agent, &n_history, &error);
+    if (guests == NULL) {
+        wk_answer_error(exchange, error);
+        return;
+    }
+    items = json_array_new();
+    for (guint i = 0; i < guests->len; i++)
+        json_array_add_object_element(items, wk_codec_guest(g_ptr_array_index(guests, i)));
+    answer = json_object_new();
+    json_object_set_array_member(answer, "items", items);
+    wk_json_set_int(answer, "historyDropped", n_history);
+    wk_answer_json(exchange, SOUP_STATUS_OK, answer);
+}
+
 /* The table */
 
 static const WkRoute routes[] = {
@@ -344,6 +371,7 @@ static const WkRoute routes[] = {
     { "GET", "/v1/operations/{id}", get_operation, TRUE, WK_ACTION_NONE },
     { "GET", "/v1/images", list_images, FALSE, WK_ACTION_NONE },
     { "POST", "/v1/images/{id}/verify", post_action, FALSE, WK_ACTION_VERIFY },
+    { "POST", "/v1/prune", post_prune, FALSE, WK_ACTION_NONE },
     { "GET", "/v1/doctor", list_checks, FALSE, WK_ACTION_NONE },
     { "GET", "/healthz", get_healthz, FALSE, WK_ACTION_NONE },
     { "GET", "/readyz", get_readyz, FALSE, WK_ACTION_NONE },

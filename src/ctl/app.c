@@ -6,9 +6,10 @@
 #include <stdio.h>
 
 const WkCommand *const wk_commands[] = {
-    &wk_cmd_list,   &wk_cmd_status, &wk_cmd_suspend, &wk_cmd_resume,       &wk_cmd_discard,
-    &wk_cmd_cancel, &wk_cmd_wait,   &wk_cmd_images,  &wk_cmd_is_suspended, &wk_cmd_is_running,
-    &wk_cmd_watch,  &wk_cmd_doctor, &wk_cmd_verify,  &wk_cmd_version,      NULL,
+    &wk_cmd_list,         &wk_cmd_status,     &wk_cmd_suspend, &wk_cmd_resume,
+    &wk_cmd_discard,      &wk_cmd_cancel,     &wk_cmd_wait,    &wk_cmd_images,
+    &wk_cmd_is_suspended, &wk_cmd_is_running, &wk_cmd_watch,   &wk_cmd_doctor,
+    &wk_cmd_verify,       &wk_cmd_prune,      &wk_cmd_version, NULL,
 };
 
 static void

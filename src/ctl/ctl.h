@@ -51,6 +51,7 @@ struct _WkCommand {
 extern const WkCommand wk_cmd_cancel;
 extern const WkCommand wk_cmd_discard;
 extern const WkCommand wk_cmd_verify;
+extern const WkCommand wk_cmd_prune;
 extern const WkCommand wk_cmd_doctor;
 extern const WkCommand wk_cmd_images;
 extern const WkCommand wk_cmd_is_running;

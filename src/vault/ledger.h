@@ -59,7 +59,7 @@ GPtrArray *wk_ledger_open_operations(WkLedger *self, GError **error);
  * of all guests. */
 GPtrArray *wk_ledger_history(WkLedger *self, const char *guest, guint limit, GError **error);
 /* Drops final operations that finished before @before_us. */
-gboolean wk_ledger_trim(WkLedger *self, gint64 before_us, GError **error);
+gboolean wk_ledger_trim(WkLedger *self, gint64 before_us, guint *n_dropped, GError **error);
 
 /* Wukongs: put inserts or replaces by uid. */
 gboolean wk_ledger_put_binding(WkLedger *self, const WkBinding *binding, GError **error);

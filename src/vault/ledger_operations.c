@@ -152,12 +152,15 @@ delete_finished(WkLedger *self, gint64 before_us, GError **error)
 }
 
 gboolean
-wk_ledger_trim(WkLedger *self, gint64 before_us, GError **error)
+wk_ledger_trim(WkLedger *self, gint64 before_us, guint *n_dropped, GError **error)
 {
     WK_LEDGER_LOCK GMutex *lock G_GNUC_UNUSED = wk_ledger_hold(self);
     g_auto(WkLedgerTransaction) transaction = { NULL };
 
-    return wk_ledger_begin_write(self, &transaction, error)
-           && delete_finished(self, before_us, error)
-           && wk_ledger_end_write(self, &transaction, error);
+    if (!wk_ledger_begin_write(self, &transaction, error)
+        || !delete_finished(self, before_us, error))
+        return FALSE;
+    if (n_dropped != NULL)
+        *n_dropped = (guint)sqlite3_changes(self->db);
+    return wk_ledger_end_write(self, &transaction, error);
 }

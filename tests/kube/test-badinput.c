@@ -132,14 +132,55 @@ test_deleted_while_suspended(void **state G_GNUC_UNUSED)
     ke_until(NAME, KE_STATE, "Running");
 }
 
+static gboolean
+prune_drops_it(gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *said = e2e_ctl(0, "prune", NULL);
+
+    return strstr(said, GUEST ": its orphaned image is dropped") != NULL;
+}
+
+/* The image of a Wukong that is gone is dropped once its time is over, and no sooner. */
+static void
+test_orphan_is_pruned(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *out = NULL;
+    g_autofree char *said = NULL;
+
+    ke_agent_restart_with("[retention]\norphan=2s\n");
+    ke_start(NAME);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_ACTION, "");
+    e2e_ctl_says(0, "nothing to prune", "prune", NULL);
+    lab_ok((out = lab_kubectl_out(&error, "delete", "wk", NAME, NULL)) != NULL);
+    ke_agent_restart(); /* the default, 24 h: it stays an orphan over a restart */
+    said = e2e_ctl(0, "prune", NULL);
+    assert_null(strstr(said, "dropped"));
+    e2e_check_guest(GUEST, "state", "Suspended", NULL);
+    ke_agent_restart_with("[retention]\norphan=0s\nhistory=1h\n");
+    e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Stopped", "operation", "", NULL); /* by itself */
+    e2e_check_no_image(GUEST);
+    /* asked for by hand */
+    ke_agent_restart_with("[retention]\norphan=2s\n");
+    lab_ok(lab_guest_create(GUEST, &error));
+    lab_ok(lab_kube_wukong(NAME, &error));
+    ke_until(NAME, KE_STATE, "Running");
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_ACTION, "");
+    g_free(out);
+    lab_ok((out = lab_kubectl_out(&error, "delete", "wk", NAME, NULL)) != NULL);
+    lab_ok(lab_wait("prune to drop it", LAB_WAIT_MS, prune_drops_it, NULL, &error));
+    e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Stopped", "operation", "", NULL);
+    e2e_check_no_image(GUEST);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        ke_test(test_wrong_actions),
-        ke_test(test_large_object),
-        ke_test(test_deleted_in_mid_save),
-        ke_test(test_deleted_while_suspended),
+        ke_test(test_wrong_actions),       ke_test(test_large_object),
+        ke_test(test_deleted_in_mid_save), ke_test(test_deleted_while_suspended),
+        ke_test(test_orphan_is_pruned),
     };
 
     return ke_main(tests);

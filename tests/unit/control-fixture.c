@@ -189,6 +189,19 @@ list_checks(gpointer agent G_GNUC_UNUSED)
     return checks;
 }
 
+static GPtrArray *
+prune(gpointer agent, guint *n_history, GError **error)
+{
+    Fixture *self = agent;
+
+    if (self->fail != NULL) {
+        g_propagate_error(error, g_steal_pointer(&self->fail));
+        return NULL;
+    }
+    *n_history = 3;
+    return list_guests(agent);
+}
+
 static char *
 metrics(gpointer agent G_GNUC_UNUSED)
 {
@@ -241,6 +254,7 @@ fixture_setup(void **state)
         .find_operation = find_operation,
         .list_images = list_images,
         .list_checks = list_checks,
+        .prune = prune,
         .metrics = metrics,
         .not_ready = not_ready,
     };

@@ -47,6 +47,7 @@ static const struct {
     { "POST", "/v1/guests/one/discard", "{\"dryRun\":true}", 200, "\"id\":\"op-new\"" },
     { "POST", "/v1/guests/one/discard", NULL, 202, "\"id\":\"op-new\"" },
     { "POST", "/v1/images/one/verify", "{\"dryRun\":true}", 200, "\"id\":\"op-new\"" },
+    { "POST", "/v1/prune", NULL, 200, "\"historyDropped\":3" },
     { "POST", "/v1/images/one/verify", NULL, 202, "\"id\":\"op-new\"" },
     { "POST", "/v1/guests/one/cancel", NULL, 202, "\"state\":\"running\"" },
     { "POST", "/v1/guests/one/cancel", "{}", 202, "\"state\":\"running\"" },
@@ -120,7 +121,7 @@ test_row(void **state)
 }
 
 static const char *const acts[] = { "guests/one/suspend", "guests/one/resume", "guests/one/discard",
-                                    "guests/one/cancel", "images/one/verify" };
+                                    "guests/one/cancel",  "images/one/verify", "prune" };
 
 /* What the agent says becomes the status; the reason becomes the type. */
 static const struct {
@@ -240,7 +241,9 @@ test_content_type(void **state)
         g_autoptr(Answer) answer =
             ask_with(*state, "POST", path, bodies[b].body, -1, bodies[b].header);
 
-        assert_int_equal(answer->status, bodies[b].status);
+        assert_int_equal(answer->status, g_str_has_suffix(path, "prune") && bodies[b].status == 202
+                                             ? 200 /* done at once */
+                                             : bodies[b].status);
         assert_int_equal(strstr(answer->body->str, "problems/unsupported-media-type") != NULL,
                          answer->status == 415);
     }

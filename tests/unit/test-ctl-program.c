@@ -395,6 +395,24 @@ test_doctor(void **state)
 }
 
 static void
+test_verify_and_prune(void **state)
+{
+    Fixture *self = *state;
+    const char *pruned = "{\"items\":[{\"name\":\"vm2\"}],\"historyDropped\":3}";
+
+    fake_daemon_add(self->daemon, "POST /v1/images/" ID2 "/verify", 202,
+                    "{\"id\":\"op1\",\"action\":\"verify\",\"state\":\"succeeded\"}");
+    expect(self, "verify vm2", 0, "vm2: saved image is good\n", "");
+    expect(self, "verify", 0, "vm2: saved image is good\n", "left out: 2");
+    fake_daemon_add(self->daemon, "POST /v1/prune", 200, pruned);
+    expect(self, "prune", 0, "vm2: its orphaned image is dropped\n", "3 operation(s)");
+    expect(self, "prune -o name", 0, "vm2\n", "3 operation(s)");
+    expect(self, "prune -o json", 0, pruned, "");
+    fake_daemon_add(self->daemon, "POST /v1/prune", 200, "{\"items\":[],\"historyDropped\":0}");
+    expect(self, "prune", 0, "", "nothing to prune");
+}
+
+static void
 test_images_and_status(void **state)
 {
     Fixture *self = *state;
@@ -445,13 +463,21 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        PROGRAM(test_usage),      PROGRAM(test_list),
-        PROGRAM(test_is),         PROGRAM(test_suspend),
-        PROGRAM(test_already_so), PROGRAM(test_failures),
-        PROGRAM(test_discard),    PROGRAM(test_operation_fails),
-        PROGRAM(test_daemon),     PROGRAM(test_cut),
-        PROGRAM(test_wait),       PROGRAM(test_interrupt),
-        PROGRAM(test_full_disk),  PROGRAM(test_images_and_status),
+        PROGRAM(test_usage),
+        PROGRAM(test_list),
+        PROGRAM(test_is),
+        PROGRAM(test_suspend),
+        PROGRAM(test_already_so),
+        PROGRAM(test_failures),
+        PROGRAM(test_discard),
+        PROGRAM(test_operation_fails),
+        PROGRAM(test_daemon),
+        PROGRAM(test_cut),
+        PROGRAM(test_wait),
+        PROGRAM(test_interrupt),
+        PROGRAM(test_full_disk),
+        PROGRAM(test_images_and_status),
+        PROGRAM(test_verify_and_prune),
         PROGRAM(test_doctor),
     };
 

@@ -192,7 +192,7 @@ test_every_commit_syncs(void **state)
             assert_true(wk_ledger_put_operation(ledger, operation, NULL));
         operation->state = WK_OP_FAILED;
         if (i == 2)
-            assert_true(wk_ledger_trim(ledger, G_MAXINT64, NULL));
+            assert_true(wk_ledger_trim(ledger, G_MAXINT64, NULL, NULL));
         if (i == 3) {
             fixture_sql(fixture_ledger_path(state), "UPDATE guests SET state = 'none'");
             assert_true(wk_ledger_forget(ledger, "host", "guest-0", NULL));
@@ -236,7 +236,7 @@ test_failing_disk(void **state)
         assert_false(commit_number(ledger, 1, &error));
         fixture_expect_error(&error, WK_ERROR_FAILED, "IOError");
         assert_int_equal(count_committed(ledger), 1);
-        assert_false(wk_ledger_trim(ledger, 0, &error));
+        assert_false(wk_ledger_trim(ledger, 0, NULL, &error));
         fixture_expect_error(&error, WK_ERROR_FAILED, "IOError");
     }
     faulty_vfs_reset(); /* and comes back */

@@ -30,7 +30,7 @@ test_empty(void **state)
     fixture_no_error(&error);
     assert_int_equal(guests->len + open_ones->len + history->len, 0);
     assert_true(wk_ledger_forget(ledger, "host", "nobody", &error));
-    assert_true(wk_ledger_trim(ledger, G_MAXINT64, &error));
+    assert_true(wk_ledger_trim(ledger, G_MAXINT64, NULL, &error));
 }
 
 /* Whatever is in a record comes back, also after the agent came back. */
@@ -321,9 +321,9 @@ test_operation_queries(void **state)
     expect_attempts(wk_ledger_history(ledger, NULL, 2, NULL), (guint[]){ 5, 4, 0 });
     expect_attempts(wk_ledger_history(ledger, NULL, 0, NULL), (guint[]){ 0 });
     expect_attempts(wk_ledger_history(ledger, "c", 9, NULL), (guint[]){ 0 });
-    assert_true(wk_ledger_trim(ledger, 4, NULL)); /* final, and before 4 */
+    assert_true(wk_ledger_trim(ledger, 4, NULL, NULL)); /* final, and before 4 */
     expect_attempts(wk_ledger_history(ledger, NULL, 100, NULL), (guint[]){ 5, 4, 3, 2, 0 });
-    assert_true(wk_ledger_trim(ledger, G_MAXINT64, NULL));
+    assert_true(wk_ledger_trim(ledger, G_MAXINT64, NULL, NULL));
     expect_attempts(wk_ledger_history(ledger, NULL, 100, NULL), (guint[]){ 3, 2, 0 });
 }
 
