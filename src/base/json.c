@@ -12,6 +12,12 @@
 
 #define DEPTH_MAX 64
 
+#define UNIT_DIGITS      4 /* of \uXXXX: a unit of UTF-16 */
+#define HIGH_SURROGATE   0xd800U
+#define LOW_SURROGATE    0xdc00U
+#define AFTER_SURROGATES 0xe000U
+#define SURROGATE_BITS   0x3ffU
+
 /*
  * json-glib takes more than JSON: comments, single quotes, octal, assignments, several values; and
  * numbers that do not fit come out as others (-99999999999999999999 as 1). It also recurses
@@ -21,6 +27,39 @@
  */
 static const char bad_json[] = "not valid JSON";
 static const char out_of_range[] = "a number in the JSON is out of range";
+
+/* Returns: what the four digits at @p stand for; 0: they are none, or NUL, which would end the
+ * string for whoever reads it. */
+static guint
+read_unit(const char *p, const char *end)
+{
+    guint unit = 0;
+
+    for (int i = 0; i < UNIT_DIGITS; i++) {
+        if (p + i >= end || !g_ascii_isxdigit(p[i]))
+            return 0;
+        unit = unit * 16 + (guint)g_ascii_xdigit_value(p[i]);
+    }
+    return unit;
+}
+
+/* @p is at the u of an escape. Returns: its last character. Half of a surrogate pair is no letter:
+ * json-glib would take the next character, the end of the string too, for the other half. */
+static const char *
+skip_unit(const char *p, const char *end)
+{
+    const guint unit = read_unit(p + 1, end);
+
+    if (unit == 0 || (unit >= LOW_SURROGATE && unit < AFTER_SURROGATES))
+        return NULL;
+    p += UNIT_DIGITS;
+    if (unit < HIGH_SURROGATE || unit >= AFTER_SURROGATES)
+        return p;
+    if (p + 2 >= end || p[1] != '\\' || p[2] != 'u')
+        return NULL;
+    p += 2;
+    return (read_unit(p + 1, end) & ~SURROGATE_BITS) == LOW_SURROGATE ? p + UNIT_DIGITS : NULL;
+}
 
 static const char *
 skip_string(const char *p, const char *end)
@@ -32,13 +71,7 @@ skip_string(const char *p, const char *end)
             continue;
         if (++p == end || *p == '\0' || strchr("\"\\/bfnrtu", *p) == NULL)
             return NULL;
-        if (*p != 'u')
-            continue;
-        for (int i = 1; i <= 4; i++) {
-            if (p + i >= end || !g_ascii_isxdigit(p[i]))
-                return NULL;
-        }
-        if (memcmp(p + 1, "0000", 4) == 0) /* would end the string, for whoever reads it */
+        if (*p == 'u' && (p = skip_unit(p, end)) == NULL)
             return NULL;
     }
     return NULL;
@@ -154,7 +187,10 @@ wk_json_parse(const char *text, gssize length, gsize max_bytes, GError **error)
         return NULL;
     }
     if (!json_parser_load_from_data(parser, text, length, &local)) {
-        wk_error_set(error, WK_ERROR_INVALID, NULL, "not valid JSON: %s", local->message);
+        g_autofree char *shown =
+            wk_name_printable(local->message); /* quotes the text, cut anywhere */
+
+        wk_error_set(error, WK_ERROR_INVALID, NULL, "not valid JSON: %s", shown);
         return NULL;
     }
     root = json_parser_get_root(parser);

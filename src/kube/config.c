@@ -427,12 +427,40 @@ set_pem(WkKubeFile *file, const char *text, gboolean *changed)
     *changed = TRUE;
 }
 
-static gint64
-parse_time_us(const char *text)
+/* @time_us: 0 where it says none. */
+static gboolean
+read_expiry(JsonObject *status, gint64 *time_us, GError **error)
 {
-    g_autoptr(GDateTime) time = text != NULL ? g_date_time_new_from_iso8601(text, NULL) : NULL;
+    const char *text = NULL;
+    g_autoptr(GDateTime) time = NULL;
 
-    return time != NULL ? g_date_time_to_unix(time) * G_USEC_PER_SEC : 0;
+    *time_us = 0;
+    if (!wk_json_opt_string(status, "expirationTimestamp", &text, error))
+        return FALSE;
+    if (text == NULL)
+        return TRUE;
+    time = g_date_time_new_from_iso8601(text, NULL);
+    if (time == NULL) {
+        wk_error_set(error, WK_ERROR_INVALID, "BadKubeconfig",
+                     "the credential plugin's expirationTimestamp is no time");
+        return FALSE;
+    }
+    *time_us = g_date_time_to_unix(time) * G_USEC_PER_SEC;
+    return TRUE;
+}
+
+/* One that can't be sent leaves the old one. */
+static gboolean
+take_token(WkKubeConfig *self, const char *token, GError **error)
+{
+    g_autoptr(GBytes) old = g_steal_pointer(&self->token.bytes);
+
+    self->token.bytes = g_bytes_new(token, strlen(token) + 1);
+    if (wk_kube_config_take_files(self, error))
+        return TRUE;
+    g_bytes_unref(self->token.bytes);
+    self->token.bytes = g_steal_pointer(&old);
+    return FALSE;
 }
 
 static gboolean
@@ -442,23 +470,36 @@ take_answer(WkKubeConfig *self, JsonObject *status, GError **error)
     const char *cert = wk_json_get_string(status, "clientCertificateData");
     const char *key = wk_json_get_string(status, "clientKeyData");
     gboolean tls_changed = FALSE;
+    gint64 expires_at_us;
 
     if ((token == NULL && cert == NULL) || (cert != NULL) != (key != NULL)) {
         wk_error_set(error, WK_ERROR_INVALID, "BadKubeconfig",
                      "the credential plugin gave neither a token nor a certificate with its key");
         return FALSE;
     }
-    if (token != NULL) {
-        g_clear_pointer(&self->token.bytes, g_bytes_unref);
-        self->token.bytes = g_bytes_new(token, strlen(token) + 1);
-    }
+    if (!read_expiry(status, &expires_at_us, error)
+        || (token != NULL && !take_token(self, token, error)))
+        return FALSE;
     set_pem(&self->cert, cert, &tls_changed);
     set_pem(&self->key, key, &tls_changed);
     if (tls_changed)
         self->credentials.tls_generation++;
-    self->exec->expires_at_us = parse_time_us(wk_json_get_string(status, "expirationTimestamp"));
+    self->exec->expires_at_us = expires_at_us;
     self->exec->answered = TRUE;
     return wk_kube_config_take_files(self, error);
+}
+
+/* Returns: (transfer full): @error as it is for those who wait: nothing is wrong with what they
+ * ask, and the next run may be better. */
+static GError *
+as_passing(const GError *error)
+{
+    const gboolean late = g_strcmp0(wk_error_get_reason(error), "PluginTimeout") == 0;
+    GError *passing = NULL;
+
+    wk_error_set(&passing, WK_ERROR_UNAVAILABLE, late ? "PluginTimeout" : "PluginFailed", "%s",
+                 error->message);
+    return passing;
 }
 
 /* All that waited for the plugin get the same answer. */
@@ -479,7 +520,7 @@ on_plugin(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
         if (ok)
             g_task_return_boolean(task, TRUE);
         else
-            g_task_return_error(task, g_error_copy(error));
+            g_task_return_error(task, as_passing(error));
     }
 }
 

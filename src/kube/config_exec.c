@@ -7,8 +7,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/names.h"
 
-#define PATIENCE_S       30
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATIENCE_MS      30000
 #define ANSWER_MAX_BYTES (1024 * 1024)
 #define LEEWAY_US        (10 * G_USEC_PER_SEC) /* an answer is renewed so long before it expires */
 #define COMPLAINT_MAX    500                   /* characters of its stderr that are shown */
@@ -101,6 +106,7 @@ wk_kube_exec_parse(JsonObject *object, const char *folder, GError **error)
         wk_kube_exec_free(self);
         return NULL;
     }
+    self->patience_ms = PATIENCE_MS;
     self->api_version = g_strdup(version);
     self->install_hint = g_strdup(wk_json_get_string(object, "installHint"));
     self->cluster_info = g_strcmp0(wk_json_get_string(object, "provideClusterInfo"), "true") == 0;
@@ -131,6 +137,7 @@ wk_kube_exec_is_fresh(const WkKubeExec *self)
 typedef struct {
     WkKubeConfig *config;
     GSubprocess *process;
+    GCancellable *give_up; /* of reading: a child of its own may hold the pipes open */
     guint timeout;
     gboolean timed_out;
 } Run;
@@ -143,18 +150,29 @@ run_free(gpointer data)
     if (run->timeout != 0)
         g_source_remove(run->timeout);
     g_clear_object(&run->process);
+    g_clear_object(&run->give_up);
     wk_kube_config_unref(run->config);
     g_free(run);
+}
+
+/* So that its children end with it. */
+static void
+lead_group(gpointer data G_GNUC_UNUSED)
+{
+    (void)setpgid(0, 0);
 }
 
 static gboolean
 on_timeout(gpointer data)
 {
     Run *run = data;
+    const char *pid = g_subprocess_get_identifier(run->process); /* NULL: it has ended */
 
     run->timeout = 0;
     run->timed_out = TRUE;
-    g_subprocess_force_exit(run->process);
+    if (pid != NULL)
+        (void)kill(-(pid_t)g_ascii_strtoll(pid, NULL, 10), SIGKILL);
+    g_cancellable_cancel(run->give_up);
     return G_SOURCE_REMOVE;
 }
 
@@ -213,27 +231,45 @@ read_answer(const WkKubeExec *exec, const char *text, gsize length, GError **err
     return NULL;
 }
 
+/* What it said on stderr, printable; how it ended where it said nothing. */
+static void
+set_failure(Run *run, GBytes *complaint, GError **error)
+{
+    gsize length = 0;
+    const char *said = g_bytes_get_data(complaint, &length);
+    g_autofree char *text = g_strndup(said != NULL ? said : "", MIN(length, COMPLAINT_MAX));
+    g_autofree char *shown = wk_name_printable(g_strstrip(text));
+    const gboolean exited = g_subprocess_get_if_exited(run->process);
+
+    wk_error_set(error, WK_ERROR_UNAVAILABLE, "PluginFailed", "it failed (%s %d)%s%s",
+                 exited ? "status" : "signal",
+                 exited ? g_subprocess_get_exit_status(run->process)
+                        : g_subprocess_get_term_sig(run->process),
+                 *shown != '\0' ? ": " : "", shown);
+}
+
 static JsonObject *
 take_output(Run *run, GAsyncResult *result, GError **error)
 {
     const WkKubeExec *exec = run->config->exec;
     g_autoptr(GBytes) out = NULL;
     g_autoptr(GBytes) complaint = NULL;
+    g_autoptr(GError) local = NULL;
+    const gboolean ended =
+        g_subprocess_communicate_finish(run->process, result, &out, &complaint, &local);
     gsize length = 0;
 
-    if (!g_subprocess_communicate_finish(run->process, result, &out, &complaint, error))
-        return NULL;
     if (run->timed_out) {
-        wk_error_set(error, WK_ERROR_UNAVAILABLE, "PluginTimeout", "it did not end in %d s",
-                     PATIENCE_S);
+        wk_error_set(error, WK_ERROR_UNAVAILABLE, "PluginTimeout", "it did not end in %.3g s",
+                     exec->patience_ms / 1000.0);
+        return NULL;
+    }
+    if (!ended) {
+        g_propagate_error(error, g_steal_pointer(&local));
         return NULL;
     }
     if (!g_subprocess_get_successful(run->process)) {
-        const char *said = g_bytes_get_data(complaint, &length);
-        g_autofree char *text = g_strndup(said != NULL ? said : "", MIN(length, COMPLAINT_MAX));
-        g_autofree char *valid = g_utf8_make_valid(g_strstrip(text), -1);
-
-        wk_error_set(error, WK_ERROR_UNAVAILABLE, "PluginFailed", "it failed: %s", valid);
+        set_failure(run, complaint, error);
         return NULL;
     }
     return read_answer(exec, g_bytes_get_data(out, &length), g_bytes_get_size(out), error);
@@ -264,6 +300,7 @@ spawn(const WkKubeConfig *config, GError **error)
     g_autofree char *info = exec_info(config);
     GSubprocess *process;
 
+    g_subprocess_launcher_set_child_setup(launcher, lead_group, NULL, NULL);
     for (gsize i = 0; exec->env[i] != NULL; i++) {
         g_auto(GStrv) pair = g_strsplit(exec->env[i], "=", 2);
 
@@ -294,8 +331,9 @@ wk_kube_exec_run(WkKubeConfig *config, GCancellable *cancellable, GAsyncReadyCal
         g_object_unref(task);
         return;
     }
-    run->timeout = g_timeout_add_seconds(PATIENCE_S, on_timeout, run);
-    g_subprocess_communicate_async(run->process, NULL, NULL, on_communicated, task);
+    run->timeout = g_timeout_add(config->exec->patience_ms, on_timeout, run);
+    run->give_up = g_cancellable_new();
+    g_subprocess_communicate_async(run->process, NULL, run->give_up, on_communicated, task);
 }
 
 JsonObject *

@@ -23,6 +23,7 @@ typedef struct {
     char *api_version;
     char *install_hint;
     gboolean cluster_info;
+    guint patience_ms;    /* then it is killed */
     gint64 expires_at_us; /* wall clock; 0: its answer does not expire */
     gboolean answered;
 } WkKubeExec;

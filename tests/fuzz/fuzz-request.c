@@ -7,10 +7,7 @@
 #include <stdint.h>
 
 /*
- * libFuzzer: any bytes as the body of a POST. Configured for clang with --enable-sanitizers and
- * CFLAGS="-g -O1 -fsanitize=fuzzer-no-link":
- *
- *     make tests/fuzz/fuzz-request && tests/fuzz/fuzz-request -max_len=65537 FOLDER
+ * libFuzzer: any bytes as the body of a POST: ./dev fuzz request.
  *
  * What is taken must be what the contract allows; texts must survive being written and read.
  */

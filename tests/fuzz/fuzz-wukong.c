@@ -9,10 +9,7 @@
 #include <string.h>
 
 /*
- * libFuzzer: any JSON object as a Wukong. Configured for clang with --enable-sanitizers and
- * CFLAGS="-g -O1 -fsanitize=fuzzer-no-link":
- *
- *     make tests/fuzz/fuzz-wukong && tests/fuzz/fuzz-wukong -max_len=65537 FOLDER
+ * libFuzzer: any JSON object as a Wukong: ./dev fuzz wukong.
  *
  * What is taken must be within its bounds. What is written of it must be JSON that YAML can hold as
  * well, and be seen as shown once it stands in the object.

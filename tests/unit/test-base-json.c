@@ -12,7 +12,13 @@ static const char *const good[] = {
     "{\"a\":9223372036854775807,\"b\":-9223372036854775808}",
     "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9 \xc3\xa9 [[ // # {\"}",
     "{\"a\\\"[\":\"]\"}",
+    "{\"a\":\"\\uD83D\\uDC12 \\ud7ff \\ue000\"}",
 };
+
+#define TEN_EUROS                                                                                  \
+    "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"                                 \
+    "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac"
+#define EUROS TEN_EUROS TEN_EUROS TEN_EUROS TEN_EUROS TEN_EUROS TEN_EUROS
 
 static const struct {
     const char *text;
@@ -52,6 +58,18 @@ static const struct {
     { "{\"a\":\"\\q\"}", "not valid JSON" },
     { "{\"a\":\"\\u12g4\"}", "not valid JSON" },
     { "{\"a\":\"good\\u0000bad\"}", "not valid JSON" }, /* the rest would vanish */
+    /* half a pair took the quote after it for the other half, or came out as no UTF-8 */
+    { "{\"a\":\"\\ud83d\",\"b\":1}", "not valid JSON" },
+    { "{\"a\":\"\\udc12\",\"b\":1}", "not valid JSON" },
+    { "{\"a\":\"\\udc12\\ud83d\"}", "not valid JSON" },
+    { "{\"a\":\"\\ud83d\\ud83d\"}", "not valid JSON" },
+    { "{\"a\":\"\\ud83d\\n\"}", "not valid JSON" },
+    { "{\"a\":\"\\ud83d\\u", "not valid JSON" },
+    { "{\"a\":\"\\ud83d", "not valid JSON" },
+    /* the complaint quotes its text, cut in the midst of a letter */
+    { "{\"" EUROS "\" 1}", "not valid JSON" },
+    { "{\"x" EUROS "\" 1}", "not valid JSON" },
+    { "{\"xx" EUROS "\" 1}", "not valid JSON" },
     /* these came out as -1, as 1, and as -9223372036854775808 */
     { "{\"a\":99999999999999999999}", "out of range" },
     { "{\"a\":-99999999999999999999}", "out of range" },
@@ -79,6 +97,7 @@ test_bad(void **state G_GNUC_UNUSED)
 
         if (wk_json_parse(bad[i].text, -1, 1000, &error) != NULL)
             fail_msg("taken: %s", bad[i].text);
+        assert_true(g_utf8_validate(error->message, -1, NULL));
         unit_assert_error(&error, WK_ERROR_INVALID, bad[i].complaint);
     }
 }
