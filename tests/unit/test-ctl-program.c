@@ -404,12 +404,12 @@ test_verify_and_prune(void **state)
                     "{\"id\":\"op1\",\"action\":\"verify\",\"state\":\"succeeded\"}");
     expect(self, "verify vm2", 0, "vm2: saved image is good\n", "");
     expect(self, "verify", 0, "vm2: saved image is good\n", "left out: 2");
+    fake_daemon_add(self->daemon, "POST /v1/prune", 200, "{\"items\":[],\"historyDropped\":0}");
     fake_daemon_add(self->daemon, "POST /v1/prune", 200, pruned);
+    expect(self, "prune", 0, "", "nothing to prune");
     expect(self, "prune", 0, "vm2: its orphaned image is dropped\n", "3 operation(s)");
     expect(self, "prune -o name", 0, "vm2\n", "3 operation(s)");
     expect(self, "prune -o json", 0, pruned, "");
-    fake_daemon_add(self->daemon, "POST /v1/prune", 200, "{\"items\":[],\"historyDropped\":0}");
-    expect(self, "prune", 0, "", "nothing to prune");
 }
 
 static void
