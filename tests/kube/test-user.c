@@ -169,8 +169,6 @@ test_plugin(void **state G_GNUC_UNUSED)
 static void
 test_bind(void **state G_GNUC_UNUSED)
 {
-    g_autofree char *out = NULL;
-
     e2e_guest_start("plain");
     lab_ok(lab_kube_apply("apiVersion: vm.novasphere.dev/v1alpha1\nkind: Wukong\n"
                           "metadata: {name: bound, namespace: default}\n"
