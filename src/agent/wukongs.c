@@ -322,6 +322,24 @@ on_removed(const char *uid, const char *owed, gpointer data)
     wk_wukongs_reconcile(self, entry);
 }
 
+/* The Lease is tried more often than a watch that has failed for long. */
+static void
+on_back(gpointer data)
+{
+    WkWukongs *self = data;
+    GHashTableIter iter;
+    gpointer value;
+
+    wk_reflector_hurry(self->reflector);
+    g_hash_table_iter_init(&iter, self->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        const WkEntry *entry = value;
+
+        if (entry->by_name != NULL)
+            wk_reflector_hurry(entry->by_name);
+    }
+}
+
 static void
 on_event_done(gint64 seq, gpointer data)
 {
@@ -336,9 +354,9 @@ on_notice(const char *reason, const char *text, gpointer data)
     wk_wukongs_note(data, reason, text);
 }
 
-static const WkReporterListener reporter_listener = { .removed = on_removed,
-                                                      .event_done = on_event_done,
-                                                      .notice = on_notice };
+static const WkReporterListener reporter_listener = {
+    .removed = on_removed, .event_done = on_event_done, .notice = on_notice, .back = on_back
+};
 
 /* ---- from the engine ---- */
 

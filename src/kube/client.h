@@ -82,6 +82,12 @@ gint64 wk_kube_retry_after_ms(const GError *error);
  * the randomness. @failures counts from 1. */
 guint wk_kube_backoff_ms(guint failures);
 
+/* A kube-apiserver that has just started answers 403 until it has read its roles (seen with 1.36),
+ * so the first few in a row are like any failure that passes. @denials: the caller's count of them;
+ * any other @error, and NULL (success), begins it anew.
+ * Returns: TRUE when @error is a 403 that is to be believed. Pure. */
+gboolean wk_kube_is_denied(guint *denials, const GError *error);
+
 /* For metrics and doctor. */
 typedef struct {
     const char *verb; /* "GET", "WATCH", ... */

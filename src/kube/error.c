@@ -14,6 +14,7 @@
 #define SNIPPET_MAX  120  /* bytes of an answer that is no Status */
 #define STATUS_BYTES (4 * 1024 * 1024)
 #define S_TO_MS      G_GINT64_CONSTANT(1000)
+#define DENIALS_MIN  5 /* in a row: 12 to 24 s of backoff */
 
 typedef struct {
     guint status;
@@ -143,6 +144,17 @@ gint64
 wk_kube_retry_after_ms(const GError *error)
 {
     return wk_error_get_retry_after_ms(error);
+}
+
+gboolean
+wk_kube_is_denied(guint *denials, const GError *error)
+{
+    if (g_strcmp0(wk_error_get_reason(error), "Forbidden") != 0) {
+        *denials = 0;
+        return FALSE;
+    }
+    *denials = MIN(*denials + 1, DENIALS_MIN);
+    return *denials == DENIALS_MIN;
 }
 
 void

@@ -30,6 +30,7 @@ struct _WkLease {
     gboolean flying;
     gboolean stopped;
     guint failures;
+    guint denials;  /* 403 in a row */
     GSource *timer; /* NULL: none */
 };
 
@@ -98,6 +99,7 @@ keep(WkLease *self, JsonObject *answer)
     Step was = self->step;
     guint tenth = self->renew_ms / 10;
 
+    (void)wk_kube_is_denied(&self->denials, NULL);
     g_clear_pointer(&self->object, json_object_unref);
     self->object = json_object_ref(answer);
     self->step = STEP_RENEW;
@@ -131,7 +133,7 @@ failed(WkLease *self, const GError *error)
         wait_long(self, "NamespaceMissing", error);
         return;
     }
-    if (!wk_outlet_is_outage(error) && g_error_matches(error, WK_ERROR, WK_ERROR_DENIED)) {
+    if (wk_kube_is_denied(&self->denials, error)) {
         wait_long(self, "LeaseForbidden", error);
         return;
     }

@@ -167,6 +167,114 @@ wk_outlet_start_timer(GSource **timer, guint ms, GSourceFunc func, gpointer data
     (void)g_source_attach(*timer, NULL);
 }
 
+/* --- the listener ----------------------------------------------------------------------------- */
+
+static gboolean
+on_tell(gpointer data)
+{
+    g_autoptr(WkOutlet) self = wk_outlet_ref(data);
+    Tell *tell;
+
+    wk_outlet_drop_timer(&self->teller);
+    while (!self->stopped && (tell = g_queue_pop_head(&self->tells)) != NULL) {
+        tell->call(&self->listener, tell->first, tell->second, tell->seq, self->data);
+        tell_free(tell);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+static void
+add_tell(WkOutlet *self, const Tell *model)
+{
+    Tell *tell = g_new0(Tell, 1);
+
+    tell->call = model->call;
+    tell->first = g_strdup(model->first);
+    tell->second = g_strdup(model->second);
+    tell->seq = model->seq;
+    g_queue_push_tail(&self->tells, tell);
+    if (self->teller == NULL && !self->stopped)
+        wk_outlet_start_timer(&self->teller, 0, on_tell, self);
+}
+
+static void
+call_removed(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
+             gpointer data)
+{
+    (void)seq;
+    if (listener->removed != NULL)
+        listener->removed(first, second, data);
+}
+
+static void
+call_event_done(const WkReporterListener *listener, const char *first, const char *second,
+                gint64 seq, gpointer data)
+{
+    (void)first;
+    (void)second;
+    if (listener->event_done != NULL)
+        listener->event_done(seq, data);
+}
+
+static void
+call_notice(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
+            gpointer data)
+{
+    (void)seq;
+    if (listener->notice != NULL)
+        listener->notice(first, second, data);
+}
+
+static void
+call_back(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
+          gpointer data)
+{
+    (void)first;
+    (void)second;
+    (void)seq;
+    if (listener->back != NULL)
+        listener->back(data);
+}
+
+void
+wk_outlet_tell_removed(WkOutlet *self, const char *uid, const char *owed)
+{
+    add_tell(self, &(Tell){ call_removed, (char *)uid, (char *)owed, 0 });
+}
+
+void
+wk_outlet_tell_event_done(WkOutlet *self, gint64 seq)
+{
+    if (seq > 0)
+        add_tell(self, &(Tell){ call_event_done, NULL, NULL, seq });
+}
+
+void
+wk_outlet_notice(WkOutlet *self, const char *reason, const char *owner, const char *text)
+{
+    if (g_hash_table_contains(self->notices, reason))
+        return;
+    g_hash_table_insert(self->notices, g_strdup(reason), g_strdup(owner));
+    add_tell(self, &(Tell){ call_notice, (char *)reason, (char *)text, 0 });
+}
+
+void
+wk_outlet_clear_notices(WkOutlet *self, const char *owner)
+{
+    GHashTableIter iter;
+    gpointer reason, whose;
+
+    if (g_hash_table_size(self->notices) == 0)
+        return;
+    g_hash_table_iter_init(&iter, self->notices);
+    while (g_hash_table_iter_next(&iter, &reason, &whose)) {
+        if (g_strcmp0(whose, owner) != 0)
+            continue;
+        add_tell(self, &(Tell){ call_notice, reason, NULL, 0 });
+        g_hash_table_iter_remove(&iter);
+    }
+}
+
 /* --- the gate --------------------------------------------------------------------------------- */
 
 gboolean
@@ -234,6 +342,8 @@ note_outage(WkOutlet *self, const GError *error, gboolean is_trial)
 static void
 note_answer(WkOutlet *self)
 {
+    if (self->down)
+        add_tell(self, &(Tell){ call_back, NULL, NULL, 0 });
     self->down = FALSE;
     self->trial = TRIAL_NONE;
     self->failures = 0;
@@ -305,103 +415,6 @@ guint64
 wk_outlet_count_outages(WkOutlet *self)
 {
     return self->outages;
-}
-
-/* --- the listener ----------------------------------------------------------------------------- */
-
-static gboolean
-on_tell(gpointer data)
-{
-    g_autoptr(WkOutlet) self = wk_outlet_ref(data);
-    Tell *tell;
-
-    wk_outlet_drop_timer(&self->teller);
-    while (!self->stopped && (tell = g_queue_pop_head(&self->tells)) != NULL) {
-        tell->call(&self->listener, tell->first, tell->second, tell->seq, self->data);
-        tell_free(tell);
-    }
-    return G_SOURCE_REMOVE;
-}
-
-static void
-add_tell(WkOutlet *self, const Tell *model)
-{
-    Tell *tell = g_new0(Tell, 1);
-
-    tell->call = model->call;
-    tell->first = g_strdup(model->first);
-    tell->second = g_strdup(model->second);
-    tell->seq = model->seq;
-    g_queue_push_tail(&self->tells, tell);
-    if (self->teller == NULL && !self->stopped)
-        wk_outlet_start_timer(&self->teller, 0, on_tell, self);
-}
-
-static void
-call_removed(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
-             gpointer data)
-{
-    (void)seq;
-    if (listener->removed != NULL)
-        listener->removed(first, second, data);
-}
-
-static void
-call_event_done(const WkReporterListener *listener, const char *first, const char *second,
-                gint64 seq, gpointer data)
-{
-    (void)first;
-    (void)second;
-    if (listener->event_done != NULL)
-        listener->event_done(seq, data);
-}
-
-static void
-call_notice(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
-            gpointer data)
-{
-    (void)seq;
-    if (listener->notice != NULL)
-        listener->notice(first, second, data);
-}
-
-void
-wk_outlet_tell_removed(WkOutlet *self, const char *uid, const char *owed)
-{
-    add_tell(self, &(Tell){ call_removed, (char *)uid, (char *)owed, 0 });
-}
-
-void
-wk_outlet_tell_event_done(WkOutlet *self, gint64 seq)
-{
-    if (seq > 0)
-        add_tell(self, &(Tell){ call_event_done, NULL, NULL, seq });
-}
-
-void
-wk_outlet_notice(WkOutlet *self, const char *reason, const char *owner, const char *text)
-{
-    if (g_hash_table_contains(self->notices, reason))
-        return;
-    g_hash_table_insert(self->notices, g_strdup(reason), g_strdup(owner));
-    add_tell(self, &(Tell){ call_notice, (char *)reason, (char *)text, 0 });
-}
-
-void
-wk_outlet_clear_notices(WkOutlet *self, const char *owner)
-{
-    GHashTableIter iter;
-    gpointer reason, whose;
-
-    if (g_hash_table_size(self->notices) == 0)
-        return;
-    g_hash_table_iter_init(&iter, self->notices);
-    while (g_hash_table_iter_next(&iter, &reason, &whose)) {
-        if (g_strcmp0(whose, owner) != 0)
-            continue;
-        add_tell(self, &(Tell){ call_notice, reason, NULL, 0 });
-        g_hash_table_iter_remove(&iter);
-    }
 }
 
 /* --- texts ------------------------------------------------------------------------------------ */

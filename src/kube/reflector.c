@@ -62,6 +62,7 @@ struct _WkReflector {
     GCancellable *cancellable; /* of a page */
     GSource *timer;
     guint failures;       /* in a row, of whatever we asked */
+    guint denials;        /* 403 in a row */
     guint watch_failures; /* without an event between them */
     gint64 failed_at_us;
     gint64 began_at_us; /* this watch */
@@ -128,7 +129,7 @@ static void
 well_again(WkReflector *self)
 {
     self->heard_us = wk_clock_mono_us();
-    self->watch_failures = 0;
+    self->watch_failures = self->denials = 0;
     if (!self->in_trouble)
         return;
     self->in_trouble = FALSE;
@@ -211,7 +212,7 @@ delay_for(WkReflector *self, const GError *error)
     const gint64 asked_ms = wk_kube_retry_after_ms(error);
     guint ms = wk_kube_backoff_ms(self->failures);
 
-    if (g_strcmp0(wk_error_get_reason(error), "Forbidden") == 0)
+    if (wk_kube_is_denied(&self->denials, error))
         ms = MAX(ms, FORBIDDEN_MS);
     return asked_ms > ms ? (guint)MIN(asked_ms, 60000) : ms;
 }

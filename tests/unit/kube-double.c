@@ -108,13 +108,6 @@ wk_kube_send_finish(WkKube *self, GAsyncResult *result, GError **error)
     return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-gint64
-wk_kube_retry_after_ms(const GError *error)
-{
-    (void)error;
-    return -1;
-}
-
 /* Without jitter, so that tests can count. */
 guint
 wk_kube_backoff_ms(guint failures)

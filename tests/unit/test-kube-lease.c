@@ -25,12 +25,20 @@ on_notice(const char *reason, const char *text, gpointer data)
     g_string_append_printf(f->notices, "%s%s ", text == NULL ? "-" : "", reason);
 }
 
+static void
+on_back(gpointer data)
+{
+    Fixture *f = data;
+
+    g_string_append(f->notices, "back ");
+}
+
 static int
 setup(void **state)
 {
     static const WkReporterOptions options = { .node_name = "n1",
                                                .namespace_name = "wukong-system" };
-    static const WkReporterListener listener = { .notice = on_notice };
+    static const WkReporterListener listener = { .notice = on_notice, .back = on_back };
     Fixture *f = g_new0(Fixture, 1);
 
     f->notices = g_string_new(NULL);
@@ -133,11 +141,31 @@ test_forbidden(void **state)
 {
     Fixture *f = *state;
 
-    double_fail(double_wait("GET " ONE), WK_ERROR_DENIED, "Forbidden", "may not");
+    for (guint i = 0; i < 5; i++) { /* a server that has just started knows no roles yet */
+        assert_string_equal(f->notices->str, "");
+        double_fail(double_wait("GET " ONE), WK_ERROR_DENIED, "Forbidden", "may not");
+    }
     double_settle();
     assert_string_equal(f->notices->str, "LeaseForbidden ");
     double_idle(100);
-    assert_int_equal(double_count("leases"), 1);
+    assert_int_equal(double_count("leases"), 5);
+}
+
+/* It finds out first that the server is there again; whoever waits for that is told once. */
+static void
+test_back(void **state)
+{
+    Fixture *f = *state;
+
+    double_answer(double_wait("GET " ONE), "{}");
+    for (guint i = 0; i < 3; i++)
+        double_fail(double_wait("PUT " ONE), WK_ERROR_UNAVAILABLE, NULL, "no connection");
+    double_settle();
+    assert_string_equal(f->notices->str, "");
+    for (guint i = 0; i < 2; i++)
+        double_answer(double_wait("PUT " ONE), "{}");
+    double_settle();
+    assert_string_equal(f->notices->str, "back ");
 }
 
 int
@@ -149,6 +177,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_namespace, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_back, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("kube-lease", tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #define BACKOFF_MIN_MS 800
 #define BACKOFF_MAX_MS 30000
 #define FORBIDDEN_MS   30000
+#define DENIALS        4 /* in a row that are like any failure */
 #define STALL_MS       200
 #define WATCH_TRIES    3
 
@@ -40,7 +41,7 @@ typedef struct {
  * has been tried with new credentials by the client. */
 static const Refusal refusals[] = {
     { { .status = 401, .times = 2 }, WK_ERROR_DENIED, "Unauthorized", 800, 1600 },
-    { { .status = 403 }, WK_ERROR_DENIED, "Forbidden", FORBIDDEN_MS, FORBIDDEN_MS },
+    { { .status = 403 }, WK_ERROR_DENIED, "Forbidden", 800, 1600 },
     { { .status = 404 }, WK_ERROR_NOT_FOUND, "NotFound", 800, 1600 },
     { { .status = 429 }, WK_ERROR_UNAVAILABLE, "TooManyRequests", 800, 1600 },
     { { .status = 429, .headers = "Retry-After: 7\r\n" },
@@ -105,6 +106,26 @@ test_refused_list(void **state G_GNUC_UNUSED)
         reflect_teardown(&own);
     }
     printf("# list: refusals=%zu\n", G_N_ELEMENTS(refusals));
+}
+
+/* A server that has just started answers so until it has read its roles: only what stays so for a
+ * while is left alone for long. */
+static void
+test_denied(void **state)
+{
+    static const FakeAnswer no = { .status = 403, .times = DENIALS + 2 };
+    ReflectFixture *self = *state;
+
+    fake_apiserver_script(self->api, "", &no);
+    reflect_start(self, &reflect_usual);
+    while (self->retries->len < DENIALS + 2)
+        g_main_context_iteration(NULL, TRUE);
+    for (guint i = 0; i < DENIALS; i++)
+        assert_true(reflect_retry_ms(self, i) < FORBIDDEN_MS);
+    for (guint i = DENIALS; i < DENIALS + 2; i++)
+        assert_true(reflect_retry_ms(self, i) >= FORBIDDEN_MS);
+    reflect_list(self, "a1", "1");
+    reflect_forget_told(self);
 }
 
 /* A watch goes on where it was: nothing is listed, nothing is told twice. */
@@ -503,6 +524,7 @@ main(void)
         cmocka_unit_test(test_refused_list),
         cmocka_unit_test(test_refused_watch),
         cmocka_unit_test(test_refused_page),
+        UNIT(test_denied),
         UNIT(test_410),
         UNIT(test_410_again_and_again),
         UNIT(test_410_of_a_list),

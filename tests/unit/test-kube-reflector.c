@@ -465,7 +465,7 @@ test_hurry(void **state)
     fake_apiserver_script(self->api, "", &no);
     reflect_start(self, &reflect_usual);
     wk_reflector_set_haste(self->reflector, 1);
-    reflect_wait_told(self, "relist !Forbidden"); /* tried again in 30 s at the earliest */
+    reflect_wait_told(self, "relist !Forbidden"); /* tried again in 0.8 s at the earliest */
     wk_reflector_hurry(self->reflector);
     reflect_list(self, "a1", "1");
     reflect_wait_told(self, "relist well +a1 sync");

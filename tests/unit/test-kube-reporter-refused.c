@@ -72,7 +72,7 @@ test_endings(void **state)
     } rows[] = {
         { WK_ERROR_UNAVAILABLE, NULL, "no connection", "", TRUE, FALSE, FALSE },
         { WK_ERROR_DENIED, "Unauthorized", "who are you", "", TRUE, FALSE, FALSE },
-        { WK_ERROR_DENIED, "Forbidden", "cannot patch", "Forbidden ", FALSE, FALSE, FALSE },
+        { WK_ERROR_DENIED, "Forbidden", "cannot patch", "", TRUE, FALSE, FALSE },
         { WK_ERROR_NOT_FOUND, "NotFound", "no such wukong", "", FALSE, TRUE, FALSE },
         { WK_ERROR_INVALID, "Invalid", "bad", "WriteRefused ", FALSE, FALSE, TRUE },
         { WK_ERROR_CONFLICT, "Conflict",
@@ -125,6 +125,24 @@ test_endings(void **state)
         if ((count_writes() > 1) != rows[i].again_by_want)
             fail_msg("row %d: %u writes after another want", (int)i, count_writes());
     }
+}
+
+/* A server that has just started knows no roles yet; one that says so for a while means it. */
+static void
+test_denied(void **state)
+{
+    Fixture *f = *state;
+
+    see(f, -1);
+    want(f, SUSPENDED, NULL, TRUE);
+    for (guint i = 0; i < 5; i++) {
+        assert_string_equal(f->told->str, "");
+        double_fail(double_wait(STATUS), WK_ERROR_DENIED, "Forbidden", "cannot patch");
+    }
+    double_settle();
+    assert_string_equal(f->told->str, "Forbidden ");
+    double_idle(100);
+    assert_int_equal(count_writes(), 5);
 }
 
 /* The operator writes while we do: the next look, and on. Twice, once seen before the answer. */
@@ -440,13 +458,21 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_other_action),    TEST(test_removed_by_others),
-        TEST(test_endings),         TEST(test_conflict_is_over),
-        TEST(test_modified),        TEST(test_conditions_left_out),
-        TEST(test_pruned),          TEST(test_forget),
-        TEST(test_freed_in_flight), TEST(test_thousand),
-        TEST(test_hurry),           TEST(test_drain_idle),
-        TEST(test_drain_urgent),    TEST(test_drain_outage),
+        TEST(test_other_action),
+        TEST(test_removed_by_others),
+        TEST(test_endings),
+        TEST(test_denied),
+        TEST(test_conflict_is_over),
+        TEST(test_modified),
+        TEST(test_conditions_left_out),
+        TEST(test_pruned),
+        TEST(test_forget),
+        TEST(test_freed_in_flight),
+        TEST(test_thousand),
+        TEST(test_hurry),
+        TEST(test_drain_idle),
+        TEST(test_drain_urgent),
+        TEST(test_drain_outage),
         TEST(test_drain_patience),
     };
 
