@@ -30,7 +30,6 @@ struct _WkLease {
     gboolean flying;
     gboolean stopped;
     guint failures;
-    guint denials;  /* 403 in a row */
     GSource *timer; /* NULL: none */
 };
 
@@ -99,7 +98,6 @@ keep(WkLease *self, JsonObject *answer)
     Step was = self->step;
     guint tenth = self->renew_ms / 10;
 
-    (void)wk_kube_is_denied(&self->denials, NULL);
     g_clear_pointer(&self->object, json_object_unref);
     self->object = json_object_ref(answer);
     self->step = STEP_RENEW;
@@ -128,12 +126,13 @@ static void
 failed(WkLease *self, const GError *error)
 {
     gboolean is_missing = g_error_matches(error, WK_ERROR, WK_ERROR_NOT_FOUND);
+    guint backoff_ms;
 
     if (is_missing && self->step == STEP_CREATE) {
         wait_long(self, "NamespaceMissing", error);
         return;
     }
-    if (wk_kube_is_denied(&self->denials, error)) {
+    if (!wk_outlet_is_outage(error) && g_error_matches(error, WK_ERROR, WK_ERROR_DENIED)) {
         wait_long(self, "LeaseForbidden", error);
         return;
     }
@@ -143,10 +142,10 @@ failed(WkLease *self, const GError *error)
         self->step = STEP_GET; /* somebody else wrote it */
     else if (self->step == STEP_CREATE)
         self->step = STEP_GET;
-    self->failures++;
+    backoff_ms = wk_kube_backoff_ms(++self->failures);
     go_on(self, is_missing || g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT)
-                    ? wk_kube_backoff_ms(self->failures) / 8
-                    : MIN(wk_kube_backoff_ms(self->failures), self->renew_ms));
+                    ? backoff_ms / 8
+                    : MIN(backoff_ms, self->renew_ms));
 }
 
 static void

@@ -28,6 +28,9 @@ struct _WkOutlet {
     guint64 successes;
     guint64 outages;
 
+    guint denials;    /* 403 in a row */
+    gboolean is_well; /* a success since the last outage, or the start */
+
     gboolean down;
     Trial trial;
     guint failures; /* trials in a row */
@@ -335,7 +338,9 @@ note_outage(WkOutlet *self, const GError *error, gboolean is_trial)
     self->down = TRUE;
     self->trial = TRIAL_NONE;
     self->failures++;
-    ms = (guint)MAX((gint64)wk_kube_backoff_ms(self->failures), asked_ms);
+    ms = wk_kube_backoff_ms(self->failures);
+    if (asked_ms > ms)
+        ms = (guint)asked_ms;
     wk_outlet_start_timer(&self->timer, wk_outlet_ms(self, ms), on_trial_due, self);
 }
 
@@ -350,19 +355,40 @@ note_answer(WkOutlet *self)
     wk_outlet_drop_timer(&self->timer);
 }
 
+/* wk_kube_is_denied(): once it has let anything through it has read its roles, and means it. */
+static gboolean
+is_denied_too_soon(WkOutlet *self, const GError *error)
+{
+    const gboolean believed = wk_kube_is_denied(&self->denials, error);
+
+    return self->denials > 0 && !believed && !self->is_well;
+}
+
+static void
+note_landing(WkOutlet *self, const Flight *flight, const GError *error)
+{
+    if (error != NULL && wk_outlet_is_outage(error)) {
+        self->is_well = FALSE;
+        note_outage(self, error, flight->is_trial);
+        return;
+    }
+    note_answer(self);
+    self->successes += error == NULL;
+    self->is_well = self->is_well || error == NULL;
+}
+
 static void
 flight_land(Flight *flight, JsonObject *answer, const GError *error)
 {
     g_autoptr(WkOutlet) self = flight->outlet;
+    g_autoptr(GError) instead = NULL;
 
     self->flights--;
     if (!self->stopped) {
-        if (error != NULL && wk_outlet_is_outage(error))
-            note_outage(self, error, flight->is_trial);
-        else
-            note_answer(self);
-        self->successes += error == NULL;
-        flight->answered(answer, error, flight->data);
+        if (is_denied_too_soon(self, error))
+            wk_error_set(&instead, WK_ERROR_UNAVAILABLE, "NotReady", "%s", error->message);
+        note_landing(self, flight, instead != NULL ? instead : error);
+        flight->answered(answer, instead != NULL ? instead : error, flight->data);
     }
     if (flight->destroy != NULL)
         flight->destroy(flight->data);

@@ -52,7 +52,8 @@ guint wk_outlet_count_flights(WkOutlet *self);
 guint64 wk_outlet_count_successes(WkOutlet *self);
 /* Grows with every request that came to nothing because the server is away. */
 guint64 wk_outlet_count_outages(WkOutlet *self);
-/* TRUE for an error that says nothing of the request: no server, not now, credentials. */
+/* TRUE for an error that says nothing of the request: no server, not now, credentials. A 403 of a
+ * server that has just started comes as one of them ("NotReady"). */
 gboolean wk_outlet_is_outage(const GError *error);
 
 /* The listener hears of these from the main loop, never from inside a call. */

@@ -26,7 +26,6 @@ typedef struct {
 
 static gboolean do_without_status(WkSubject *self, const GError *error);
 static gboolean is_outage(WkSubject *self, const GError *error);
-static gboolean may_not_be_meant(WkSubject *self, const GError *error);
 static gboolean leave_conditions_out(WkSubject *self, const GError *error);
 static gboolean forget_replaced(WkSubject *self, const GError *error);
 static gboolean wait_for_newer(WkSubject *self, const GError *error);
@@ -37,7 +36,7 @@ static const Ending endings[] = {
     { WK_WRITE_STATUS, -1, "not declared in schema", 0, 0, NULL, NULL, do_without_status },
     { WK_WRITE_REST, -1, NULL, 0, 0, NULL, NULL, is_outage },
     { WK_WRITE_REST, WK_ERROR_DENIED, NULL, HOLD_MS, 0, "Forbidden",
-      "the API server does not let wukongd patch %s: %s", may_not_be_meant },
+      "the API server does not let wukongd patch %s: %s", NULL },
     /* Gone, or its kind is: the watch will tell which. */
     { WK_WRITE_REST, WK_ERROR_NOT_FOUND, NULL, FOR_GOOD_MS, WK_END_BY_SAW, NULL, NULL, NULL },
     /* Somebody else has written meanwhile, or it is another object of that name: the watch tells.
@@ -64,7 +63,8 @@ static const Ending endings[] = {
 static void
 back_off(WkSubject *self, gint64 asked_ms)
 {
-    gint64 ms = MAX((gint64)wk_kube_backoff_ms(++self->failures), asked_ms);
+    const gint64 backoff_ms = wk_kube_backoff_ms(++self->failures);
+    const gint64 ms = MAX(backoff_ms, asked_ms);
 
     self->not_before_us =
         wk_clock_mono_us() + wk_outlet_us(self->reporter->outlet, (guint)MIN(ms, HOLD_MS));
@@ -77,15 +77,6 @@ is_outage(WkSubject *self, const GError *error)
     if (!wk_outlet_is_outage(error))
         return FALSE;
     back_off(self, wk_kube_retry_after_ms(error));
-    return TRUE;
-}
-
-static gboolean
-may_not_be_meant(WkSubject *self, const GError *error)
-{
-    if (wk_kube_is_denied(&self->denials, error))
-        return FALSE;
-    back_off(self, -1);
     return TRUE;
 }
 
@@ -133,6 +124,7 @@ wait_for_newer(WkSubject *self, const GError *error)
     (void)error;
     g_free(self->refused_rv);
     self->refused_rv = g_strdup(self->sent_rv);
+    self->conflicts++;
     back_off(self, -1);
     return TRUE;
 }
@@ -264,7 +256,7 @@ succeeded(WkSubject *self, WkWriteState was, JsonObject *answer)
     WkWukong *made = wk_wukong_parse(answer, NULL);
     const WkWukong *shown = made != NULL ? made : wk_sight_get(self->sight);
 
-    self->failures = self->denials = 0;
+    self->failures = self->conflicts = 0;
     self->not_before_us = self->hold_until_us = 0;
     wk_outlet_clear_notices(self->reporter->outlet, self->uid);
     if (shown != NULL && was == WK_WRITE_STATUS)

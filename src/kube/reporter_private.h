@@ -78,7 +78,7 @@ typedef struct {
     GSource *timer;
     gint64 not_before_us;  /* after a failure */
     guint failures;        /* in a row */
-    guint denials;         /* 403 in a row */
+    guint conflicts;       /* with a version that was newer, in a row */
     gint64 last_status_us; /* sent */
     gboolean asserting;    /* what is to be written was dropped by somebody */
     gint64 assert_at_us;

@@ -276,7 +276,7 @@ note_newer(WkSubject *self)
         || g_strcmp0(seen->resource_version, self->refused_rv) == 0)
         return;
     g_clear_pointer(&self->refused_rv, g_free);
-    if (self->failures <= CONFLICTS_AT_ONCE)
+    if (self->conflicts <= CONFLICTS_AT_ONCE)
         self->not_before_us = 0;
 }
 

@@ -153,10 +153,10 @@ retry_later(WkSource *self)
 {
     const guint shift = MIN(self->failures, 6);
     const gint delay = MIN(BACKOFF_MIN_MS << shift, BACKOFF_MAX_MS);
-    const gint wait = MAX(g_random_int_range(delay / 2, delay + 1), BACKOFF_MIN_MS);
+    const gint wait = g_random_int_range(delay / 2, delay + 1);
 
     self->failures++;
-    start_timer(self, &self->retry, (guint)wait, on_retry);
+    start_timer(self, &self->retry, (guint)MAX(wait, BACKOFF_MIN_MS), on_retry);
 }
 
 static void

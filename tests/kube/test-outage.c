@@ -86,7 +86,7 @@ test_token_ends(void **state G_GNUC_UNUSED)
     lab_ok((out = lab_kubectl_out(&error, "delete", "node", LAB_NODE_NAME, NULL)) != NULL);
     lab_ok(lab_kube_apply("apiVersion: v1\nkind: Node\nmetadata:\n  name: " LAB_NODE_NAME "\n",
                           &error));
-    lab_ok(lab_kube_server_stop(&error)); /* its cache of tokens, too */
+    lab_ok(lab_kube_server_kill(&error)); /* its cache of tokens, too */
     lab_ok(lab_kube_server_start(&error));
     e2e_ctl_says(0, "", "suspend", GUEST, "--to", "memory", NULL);
     lab_ok(lab_kube_new_token(LAB_NODE_NAME, LAB_KUBE_AGENT, &error));

@@ -237,17 +237,36 @@ test_endings(void **state)
     };
     Fixture *f = *state;
 
+    add(f, "u", "Suspended", 1);
+    double_answer(double_wait(POST), "{}");
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_autofree char *uid = g_strdup_printf("u%d", (int)i);
 
         g_string_truncate(f->notices, 0);
-        add(f, uid, "Suspended", (gint64)i + 1);
+        add(f, uid, "Suspended", (gint64)i + 2);
         double_fail(double_wait(POST), rows[i].code, rows[i].reason, rows[i].message);
         double_settle();
-        assert_int_equal(f->last_done, i + 1);
+        assert_int_equal(f->last_done, i + 2);
         assert_string_equal(f->notices->str, rows[i].notices);
     }
-    assert_int_equal(double_count(POST), G_N_ELEMENTS(rows));
+    assert_int_equal(double_count(POST), 1 + G_N_ELEMENTS(rows));
+}
+
+/* A server that has just started denies everything, until it has read its roles: the Event waits,
+ * it is not given up. */
+static void
+test_denied_too_soon(void **state)
+{
+    Fixture *f = *state;
+
+    add(f, "u", "Suspended", 1);
+    for (guint i = 0; i < 3; i++)
+        double_fail(double_wait(POST), WK_ERROR_DENIED, "Forbidden", "cannot create");
+    assert_int_equal(f->last_done, 0);
+    double_answer(double_wait(POST), "{}");
+    double_settle();
+    assert_int_equal(f->last_done, 1);
+    assert_string_equal(f->notices->str, "");
 }
 
 static void
@@ -322,6 +341,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_series_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spam, setup, teardown),
         cmocka_unit_test_setup_teardown(test_endings, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_denied_too_soon, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_poison, setup, teardown),
     };

@@ -146,7 +146,7 @@ test_forbidden(void **state)
         double_fail(double_wait("GET " ONE), WK_ERROR_DENIED, "Forbidden", "may not");
     }
     double_settle();
-    assert_string_equal(f->notices->str, "LeaseForbidden ");
+    assert_string_equal(f->notices->str, "back LeaseForbidden ");
     double_idle(100);
     assert_int_equal(double_count("leases"), 5);
 }

@@ -170,6 +170,24 @@ test_modified(void **state)
     assert_string_equal(f->told->str, "");
 }
 
+/* However long the server was away: a conflict with a version that is known by now is answered at
+ * once, not behind the backoff that the outage has grown. */
+static void
+test_modified_in_outage(void **state)
+{
+    Fixture *f = *state;
+
+    see(f, -1);
+    want(f, SUSPENDED, NULL, TRUE);
+    for (guint i = 0; i < 8; i++)
+        double_fail(double_wait(STATUS), WK_ERROR_UNAVAILABLE, NULL, "no connection");
+    set_action(f, RESUME);
+    serve(f, STATUS); /* refused */
+    see(f, -1);
+    assert_int_equal(double_count_waiting(STATUS), 1);
+    serve(f, STATUS);
+}
+
 static void
 test_conflict_is_over(void **state)
 {
@@ -464,6 +482,7 @@ main(void)
         TEST(test_denied),
         TEST(test_conflict_is_over),
         TEST(test_modified),
+        TEST(test_modified_in_outage),
         TEST(test_conditions_left_out),
         TEST(test_pruned),
         TEST(test_forget),
