@@ -77,8 +77,21 @@ wk_record_copy(const WkRecord *self)
     copy->message = g_strdup(self->message);
     copy->save_path = g_strdup(self->save_path);
     copy->told_of = g_strdup(self->told_of);
+    copy->vmi_uid = g_strdup(self->vmi_uid);
+    copy->saved_vmi_uid = g_strdup(self->saved_vmi_uid);
+    copy->staged_for = g_strdup(self->staged_for);
+    copy->template_hash = g_strdup(self->template_hash);
     copy->disks = copy_disks(self->disks);
     return copy;
+}
+
+static void
+clear_pod(WkRecord *self)
+{
+    g_clear_pointer(&self->vmi_uid, g_free);
+    g_clear_pointer(&self->saved_vmi_uid, g_free);
+    g_clear_pointer(&self->staged_for, g_free);
+    g_clear_pointer(&self->template_hash, g_free);
 }
 
 void
@@ -95,6 +108,7 @@ wk_record_free(WkRecord *self)
     g_free(self->message);
     g_free(self->save_path);
     g_free(self->told_of);
+    clear_pod(self);
     g_clear_pointer(&self->disks, g_ptr_array_unref);
     g_free(self);
 }
@@ -122,6 +136,7 @@ wk_record_reset(WkRecord *self)
 {
     g_clear_pointer(&self->op, g_free);
     g_clear_pointer(&self->disks, g_ptr_array_unref);
+    clear_pod(self);
     self->state = WK_LEDGER_NONE;
     self->seal = (WkSeal){ 0 };
     self->paused_by_us = FALSE;

@@ -57,6 +57,12 @@ typedef struct {
     char *reason;    /* CamelCase, published; NULL: none */
     char *message;   /* for people; NULL: none */
     char *save_path; /* M: libvirt's managed save path of this guest */
+    /* Of a guest in a virt-launcher pod; NULL elsewhere (docs/ledger.md, "launcher"). */
+    char *vmi_uid;       /* the VMI that our lock is on: the saved one, later its successor */
+    char *saved_vmi_uid; /* the VMI that was saved: its uid stands in the image's XML */
+    char *staged_for;    /* the VMI in whose pod the image lies at M; NULL: in none */
+    char *template_hash; /* what its VM was made of then (kube/vmi.h) */
+
     gint64 saved_at_us;
     gint64 verified_at_us; /* when the image was last read through; 0: never since the save */
 

@@ -278,6 +278,8 @@ wk_ledger_commit(WkLedger *self, const WkRecord *record, WkLedgerState from, con
     return wk_ledger_begin_write(self, &transaction, error)
            && write_guest(self, record, from, from_op, error)
            && write_witnesses(self, record, error)
+           && (record->state != WK_LEDGER_NONE
+               || wk_ledger_drop_header(self, record->source, record->uuid, error))
            && wk_ledger_end_write(self, &transaction, error);
 }
 

@@ -46,6 +46,13 @@ GPtrArray *wk_ledger_list(WkLedger *self, GError **error);
 gboolean wk_ledger_commit(WkLedger *self, const WkRecord *record, WkLedgerState from,
                           const char *from_op, GError **error);
 
+/* The header of a guest's image, [0, 92 + data_len), before its XML is rewritten: what heals one
+ * that was torn. Kept once, until the row is in state none again. */
+gboolean wk_ledger_keep_header(WkLedger *self, const char *source, const char *uuid, GBytes *header,
+                               GError **error);
+/* Returns: (transfer full) (nullable): NULL without @error when none is kept. */
+GBytes *wk_ledger_get_header(WkLedger *self, const char *source, const char *uuid, GError **error);
+
 /* Removes the row of a guest in state none. */
 gboolean wk_ledger_forget(WkLedger *self, const char *source, const char *uuid, GError **error);
 

@@ -98,6 +98,10 @@ gboolean wk_ledger_end_write(WkLedger *self, WkLedgerTransaction *transaction, G
  * the next recovery: makes that impossible, or fails. */
 gboolean wk_ledger_settle(sqlite3 *db, GError **error);
 
+/* Part of the transaction that ends a save: nothing is left of its image. */
+gboolean
+wk_ledger_drop_header(WkLedger *self, const char *source, const char *uuid, GError **error);
+
 /* Part of the transaction that ends @operation: what became of it is noted with its Wukong. */
 gboolean wk_ledger_note_outcome(WkLedger *self, const WkOperation *operation, GError **error);
 

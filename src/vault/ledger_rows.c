@@ -89,6 +89,10 @@ static const WkColumn guest_columns[] = {
     PLAIN("stopped_by_fallback", WkRecord, stopped_by_fallback, WK_COLUMN_BOOL),
     PLAIN("verified_at_us", WkRecord, verified_at_us, WK_COLUMN_INT64),
     TEXT("told_of", WkRecord, told_of, ID_MAX),
+    TEXT("vmi_uid", WkRecord, vmi_uid, UID_MAX_),
+    TEXT("saved_vmi_uid", WkRecord, saved_vmi_uid, UID_MAX_),
+    TEXT("staged_for", WkRecord, staged_for, UID_MAX_),
+    TEXT("template_hash", WkRecord, template_hash, UID_MAX_),
 };
 
 static const WkColumn operation_columns[] = {

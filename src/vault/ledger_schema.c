@@ -17,7 +17,7 @@
 
 #define MACHINE_ID_PATH "/etc/machine-id"
 #define BUSY_TIMEOUT_MS 1000
-#define VALUE_MAX_BYTES (256 * 1024) /* no row of ours comes near it */
+#define VALUE_MAX_BYTES (2 * 1024 * 1024) /* a header is the largest, with 92 bytes and 1 MiB */
 
 /* Never change a step that was released: add one. */
 static const WkLedgerMigration migrations[] = {
@@ -117,6 +117,18 @@ static const WkLedgerMigration migrations[] = {
     { "adding what guests are told of",
       "ALTER TABLE guests ADD COLUMN verified_at_us INTEGER NOT NULL DEFAULT 0;"
       "ALTER TABLE guests ADD COLUMN told_of TEXT;" },
+    { "adding what guests in pods need",
+      "ALTER TABLE guests ADD COLUMN vmi_uid TEXT;"
+      "ALTER TABLE guests ADD COLUMN saved_vmi_uid TEXT;"
+      "ALTER TABLE guests ADD COLUMN staged_for TEXT;"
+      "ALTER TABLE guests ADD COLUMN template_hash TEXT;"
+      "CREATE TABLE headers ("
+      "  source TEXT NOT NULL,"
+      "  uuid TEXT NOT NULL,"
+      "  header BLOB NOT NULL,"
+      "  PRIMARY KEY (source, uuid),"
+      "  FOREIGN KEY (source, uuid) REFERENCES guests ON DELETE CASCADE"
+      ") STRICT;" },
 };
 
 /* Reads the one value of a PRAGMA or query as text; @value (transfer full), "" when no row. */

@@ -130,6 +130,10 @@ fixture_random_record(GRand *rand, guint number)
     record->stopped_by_fallback = g_rand_boolean(rand);
     record->verified_at_us = (gint64)random_number(rand);
     record->told_of = random_text_or_null(rand, 64);
+    record->vmi_uid = random_text_or_null(rand, 64);
+    record->saved_vmi_uid = random_text_or_null(rand, 64);
+    record->staged_for = random_text_or_null(rand, 64);
+    record->template_hash = random_text_or_null(rand, 64);
     return record;
 }
 
@@ -221,6 +225,10 @@ fixture_same_record(const WkRecord *a, const WkRecord *b)
     assert_int_equal(a->stopped_by_fallback, b->stopped_by_fallback);
     assert_true(a->verified_at_us == b->verified_at_us);
     same_text(a->told_of, b->told_of);
+    same_text(a->vmi_uid, b->vmi_uid);
+    same_text(a->saved_vmi_uid, b->saved_vmi_uid);
+    same_text(a->staged_for, b->staged_for);
+    same_text(a->template_hash, b->template_hash);
 }
 
 void

@@ -37,6 +37,8 @@ full_record(void)
     record->verified_at_us = 9;
     wk_record_explain(record, "SavedToDisk", "saved");
     wk_record_tell_of(record, WK_POWER_OFF);
+    record->vmi_uid = g_strdup("vmi-2");
+    record->saved_vmi_uid = g_strdup("vmi-1");
     return record;
 }
 
@@ -82,7 +84,12 @@ test_copy(void **state G_GNUC_UNUSED)
     assert_true(copy->verified_at_us == 9);
     assert_string_equal(copy->told_of, wk_power_name(WK_POWER_OFF));
     assert_null(record->told_of);
+    assert_string_equal(copy->vmi_uid, "vmi-2");
+    assert_string_equal(copy->saved_vmi_uid, "vmi-1");
     assert_null(plain_copy->disks);
+    wk_record_reset(copy);
+    assert_null(copy->vmi_uid);
+    assert_null(copy->saved_vmi_uid);
 }
 
 /* explain() may be handed the record's own strings. */

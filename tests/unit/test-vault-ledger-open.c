@@ -171,7 +171,7 @@ test_too_new(void **state)
     wk_ledger_unref(fixture_ledger(state));
     fixture_sql(fixture_ledger_path(state), "PRAGMA user_version = 1000");
     expect_refused(state, WK_ERROR_CORRUPT, "LedgerTooNew");
-    fixture_sql(fixture_ledger_path(state), "PRAGMA user_version = 3");
+    fixture_sql(fixture_ledger_path(state), "PRAGMA user_version = 4");
     wk_ledger_unref(fixture_ledger(state));
 }
 

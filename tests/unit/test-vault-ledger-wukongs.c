@@ -193,6 +193,10 @@ test_upgrade_from_1(void **state)
     record->state = WK_LEDGER_SEALED;
     record->verified_at_us = 0;
     g_clear_pointer(&record->told_of, g_free);
+    g_clear_pointer(&record->vmi_uid, g_free);
+    g_clear_pointer(&record->saved_vmi_uid, g_free);
+    g_clear_pointer(&record->staged_for, g_free);
+    g_clear_pointer(&record->template_hash, g_free);
     op->state = WK_OP_RUNNING;
     g_clear_pointer(&op->wukong_uid, g_free);
     g_clear_pointer(&op->request_id, g_free);
@@ -202,6 +206,11 @@ test_upgrade_from_1(void **state)
     assert_true(wk_ledger_put_operation(ledger, op, &error));
     wk_ledger_unref(g_steal_pointer(&ledger));
     fixture_sql(fixture_ledger_path(state), "DROP TABLE outbox; DROP TABLE bindings;"
+                                            "DROP TABLE headers;"
+                                            "ALTER TABLE guests DROP COLUMN vmi_uid;"
+                                            "ALTER TABLE guests DROP COLUMN saved_vmi_uid;"
+                                            "ALTER TABLE guests DROP COLUMN staged_for;"
+                                            "ALTER TABLE guests DROP COLUMN template_hash;"
                                             "ALTER TABLE guests DROP COLUMN verified_at_us;"
                                             "ALTER TABLE guests DROP COLUMN told_of;"
                                             "ALTER TABLE operations DROP COLUMN wukong_uid;"

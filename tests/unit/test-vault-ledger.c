@@ -415,17 +415,51 @@ test_threads(void **state)
     assert_in_range(won, 1, fixture_rounds(50));
 }
 
+/* Kept as it was first, until the guest is in state none again. */
+static void
+test_header(void **state)
+{
+    g_autoptr(WkLedger) ledger = fixture_ledger(state);
+    g_autoptr(WkRecord) record = wk_record_new("kubevirt", "u", "ns_vm");
+    g_autoptr(GBytes) first = g_bytes_new("\0\1first", 7);
+    g_autoptr(GBytes) second = g_bytes_new("second", 6);
+    g_autoptr(GBytes) kept = NULL;
+    g_autoptr(GError) error = NULL;
+
+    assert_false(wk_ledger_keep_header(ledger, "kubevirt", "u", first, &error)); /* no row */
+    g_clear_error(&error);
+    record->state = WK_LEDGER_SEALED;
+    record->op = g_strdup("op");
+    assert_true(wk_ledger_commit(ledger, record, WK_LEDGER_NONE, NULL, &error));
+    assert_null(wk_ledger_get_header(ledger, "kubevirt", "u", &error));
+    assert_true(wk_ledger_keep_header(ledger, "kubevirt", "u", first, &error));
+    assert_true(wk_ledger_keep_header(ledger, "kubevirt", "u", second, &error));
+    fixture_no_error(&error);
+    kept = wk_ledger_get_header(ledger, "kubevirt", "u", &error);
+    assert_true(g_bytes_equal(kept, first));
+    wk_record_reset(record);
+    assert_true(wk_ledger_commit(ledger, record, WK_LEDGER_SEALED, "op", &error));
+    assert_null(wk_ledger_get_header(ledger, "kubevirt", "u", &error));
+    fixture_no_error(&error);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(test_empty),      WITH_FOLDER(test_record_round_trip),
-        WITH_FOLDER(test_list),       WITH_FOLDER(test_conditions),
-        WITH_FOLDER(test_no_row),     WITH_FOLDER(test_forget),
-        WITH_FOLDER(test_bounds),     WITH_FOLDER(test_long_message),
-        WITH_FOLDER(test_operations), WITH_FOLDER(test_operation_queries),
+        WITH_FOLDER(test_header),
+        WITH_FOLDER(test_empty),
+        WITH_FOLDER(test_record_round_trip),
+        WITH_FOLDER(test_list),
+        WITH_FOLDER(test_conditions),
+        WITH_FOLDER(test_no_row),
+        WITH_FOLDER(test_forget),
+        WITH_FOLDER(test_bounds),
+        WITH_FOLDER(test_long_message),
+        WITH_FOLDER(test_operations),
+        WITH_FOLDER(test_operation_queries),
         WITH_FOLDER(test_threads),
     };
 
