@@ -324,7 +324,7 @@ on_removed(const char *uid, const char *owed, gpointer data)
 
 /* The Lease is tried more often than a watch that has failed for long. */
 static void
-on_back(gpointer data)
+on_renewed(gpointer data)
 {
     WkWukongs *self = data;
     GHashTableIter iter;
@@ -355,7 +355,7 @@ on_notice(const char *reason, const char *text, gpointer data)
 }
 
 static const WkReporterListener reporter_listener = {
-    .removed = on_removed, .event_done = on_event_done, .notice = on_notice, .back = on_back
+    .removed = on_removed, .event_done = on_event_done, .notice = on_notice, .renewed = on_renewed
 };
 
 /* ---- from the engine ---- */

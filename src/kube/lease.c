@@ -107,6 +107,7 @@ keep(WkLease *self, JsonObject *answer)
         return;
     }
     wk_outlet_clear_notices(self->outlet, OWNER);
+    wk_outlet_tell_renewed(self->outlet);
     go_on(self, self->renew_ms - tenth + (guint)g_random_int_range(0, (gint)(2 * tenth + 1)));
 }
 

@@ -229,14 +229,14 @@ call_notice(const WkReporterListener *listener, const char *first, const char *s
 }
 
 static void
-call_back(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
-          gpointer data)
+call_renewed(const WkReporterListener *listener, const char *first, const char *second, gint64 seq,
+             gpointer data)
 {
     (void)first;
     (void)second;
     (void)seq;
-    if (listener->back != NULL)
-        listener->back(data);
+    if (listener->renewed != NULL)
+        listener->renewed(data);
 }
 
 void
@@ -250,6 +250,12 @@ wk_outlet_tell_event_done(WkOutlet *self, gint64 seq)
 {
     if (seq > 0)
         add_tell(self, &(Tell){ call_event_done, NULL, NULL, seq });
+}
+
+void
+wk_outlet_tell_renewed(WkOutlet *self)
+{
+    add_tell(self, &(Tell){ call_renewed, NULL, NULL, 0 });
 }
 
 void
@@ -347,8 +353,6 @@ note_outage(WkOutlet *self, const GError *error, gboolean is_trial)
 static void
 note_answer(WkOutlet *self)
 {
-    if (self->down)
-        add_tell(self, &(Tell){ call_back, NULL, NULL, 0 });
     self->down = FALSE;
     self->trial = TRIAL_NONE;
     self->failures = 0;

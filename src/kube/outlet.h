@@ -59,6 +59,7 @@ gboolean wk_outlet_is_outage(const GError *error);
 /* The listener hears of these from the main loop, never from inside a call. */
 void wk_outlet_tell_removed(WkOutlet *self, const char *uid, const char *owed);
 void wk_outlet_tell_event_done(WkOutlet *self, gint64 seq);
+void wk_outlet_tell_renewed(WkOutlet *self);
 /* Said once for each @reason until it is cleared; @owner: whose success clears it. */
 void wk_outlet_notice(WkOutlet *self, const char *reason, const char *owner, const char *text);
 void wk_outlet_clear_notices(WkOutlet *self, const char *owner);

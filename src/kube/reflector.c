@@ -63,6 +63,8 @@ struct _WkReflector {
     GSource *timer;
     guint failures;       /* in a row, of whatever we asked */
     guint denials;        /* 403 in a row */
+    gboolean expired;     /* the last failure was a 410 */
+    gboolean must_wait;   /* a hurry does not end this backoff */
     guint watch_failures; /* without an event between them */
     gint64 failed_at_us;
     gint64 began_at_us; /* this watch */
@@ -212,7 +214,8 @@ delay_for(WkReflector *self, const GError *error)
     const gint64 asked_ms = wk_kube_retry_after_ms(error);
     guint ms = wk_kube_backoff_ms(self->failures);
 
-    if (wk_kube_is_denied(&self->denials, error))
+    self->must_wait = wk_kube_is_denied(&self->denials, error) || asked_ms > ms;
+    if (self->denials > 0 && self->must_wait)
         ms = MAX(ms, FORBIDDEN_MS);
     return asked_ms > ms ? (guint)MIN(asked_ms, 60000) : ms;
 }
@@ -246,6 +249,17 @@ note_what_to_ask(WkReflector *self, const GError *error)
     }
 }
 
+/* A version that is gone says nothing against the server, however it fared before: everything is
+ * listed at once. Only a server that answers so time and again is not hammered. */
+static gboolean
+expires_first(WkReflector *self, const GError *error)
+{
+    const gboolean again = self->expired && self->failures > 1;
+
+    self->expired = g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT);
+    return self->expired && !again;
+}
+
 static void
 fail(WkReflector *self, const GError *error)
 {
@@ -260,7 +274,7 @@ fail(WkReflector *self, const GError *error)
     }
     note_failure(self);
     note_what_to_ask(self, error);
-    if (g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT) && self->failures == 1) {
+    if (expires_first(self, error)) {
         wait(self, 0);
         return;
     }
@@ -581,7 +595,7 @@ wk_reflector_get_last_heard_us(WkReflector *self)
 void
 wk_reflector_hurry(WkReflector *self)
 {
-    if (self->phase == PHASE_WAITING)
+    if (self->phase == PHASE_WAITING && !self->must_wait)
         wait(self, 0);
 }
 

@@ -46,7 +46,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkReflector, wk_reflector_free)
 gboolean wk_reflector_is_selecting(WkReflector *self);
 /* Monotonic time of the last byte of the watch or list; 0: none yet. */
 gint64 wk_reflector_get_last_heard_us(WkReflector *self);
-/* Does not wait out a backoff: something says that the server is there again. */
+/* Does not wait out a backoff: something says that the server is at work. What the server itself
+ * asked for (Retry-After), or a denial that is believed, is waited out. */
 void wk_reflector_hurry(WkReflector *self);
 
 G_END_DECLS

@@ -48,8 +48,9 @@ typedef struct {
     void (*removed)(const char *uid, const char *owed, gpointer data);
     /* An Event was written or given up for good (bounded, spam filter): take it out. */
     void (*event_done)(gint64 seq, gpointer data);
-    /* The server answers again after it was away: whoever waits out a backoff need not. */
-    void (*back)(gpointer data);
+    /* The Lease was renewed, so the server is at work: a watch that waits out a backoff need not.
+     */
+    void (*renewed)(gpointer data);
     /* For doctor: something that a person should know (reason, text); NULL text: no longer so. */
     void (*notice)(const char *reason, const char *text, gpointer data);
 } WkReporterListener;

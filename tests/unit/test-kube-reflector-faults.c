@@ -128,6 +128,27 @@ test_denied(void **state)
     reflect_forget_told(self);
 }
 
+/* A 410 after other failures is no reason to wait; a second one right behind it is. */
+static void
+test_expired_after_failures(void **state)
+{
+    static const FakeAnswer no = { .status = 503, .times = 6 };
+    static const FakeAnswer gone = { .status = 410, .times = 2 };
+    ReflectFixture *self = *state;
+
+    fake_apiserver_script(self->api, "", &no);
+    reflect_start(self, &reflect_usual);
+    while (self->retries->len < 6)
+        g_main_context_iteration(NULL, TRUE);
+    fake_apiserver_script(self->api, "", &gone);
+    while (self->retries->len < 7)
+        g_main_context_iteration(NULL, TRUE);
+    reflect_assert_trouble(self, WK_ERROR_CONFLICT, "Gone");
+    assert_int_equal(fake_apiserver_count(self->api, ""), 8);
+    reflect_list(self, "a1", "1");
+    reflect_forget_told(self);
+}
+
 /* A watch goes on where it was: nothing is listed, nothing is told twice. */
 static void
 test_refused_watch(void **state G_GNUC_UNUSED)
@@ -525,6 +546,7 @@ main(void)
         cmocka_unit_test(test_refused_watch),
         cmocka_unit_test(test_refused_page),
         UNIT(test_denied),
+        UNIT(test_expired_after_failures),
         UNIT(test_410),
         UNIT(test_410_again_and_again),
         UNIT(test_410_of_a_list),

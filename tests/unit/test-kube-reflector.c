@@ -86,7 +86,7 @@ test_streamed_list_without_end(void **state)
     /* It is not held against it for ever. */
     reflect_push_error(call, 410, "Expired");
     reflect_list(self, "", "6");
-    reflect_wait_told(self, "!Expired relist well sync");
+    reflect_wait_told(self, "relist sync");
 }
 
 static void

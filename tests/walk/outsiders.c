@@ -65,6 +65,21 @@ set_autostart(virDomainPtr domain)
     return virDomainSetAutostart(domain, 1);
 }
 
+/* Its definition is put back at once: who has defined it anew finds out what is still held. */
+static int
+undefine_and_define(virDomainPtr domain)
+{
+    virConnectPtr connection = virDomainGetConnect(domain);
+    g_autofree char *xml =
+        virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    g_autoptr(virDomain) anew = NULL;
+
+    if (xml == NULL || virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE) != 0)
+        return -1;
+    anew = virDomainDefineXML(connection, xml);
+    return anew != NULL ? 0 : -1;
+}
+
 static gboolean
 kill_qemu(GError **error G_GNUC_UNUSED)
 {
@@ -81,6 +96,10 @@ static const Outsider outsiders[] = {
     { .name = "managedsave", .act = save, .saves = TRUE },
     { .name = "run+managedsave", .act = run_and_save, .saves = TRUE },
     { .name = "managedsave-remove", .act = save_remove, .ram_may_go = TRUE },
+    { .name = "undefine --managed-save, define",
+      .act = undefine_and_define,
+      .ram_may_go = TRUE,
+      .autostart = TRUE },
     { .name = "autostart", .act = set_autostart, .autostart = TRUE },
     { .name = "(libvirtd dies)", .strike = lab_libvirtd_restart },
     { .name = "(QEMU dies)", .strike = kill_qemu, .ram_may_go = TRUE },
