@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "virt/domain_xml.h"
+#include "worker/launcher.h"
 
 static gboolean
 boot_same(WkJob *job)
@@ -49,6 +50,10 @@ kill_unfinished(WkJob *job, GError **error)
         && !wk_job_kill_image(job, WK_STEP_ABORT_DEAD_MAGIC, WK_STEP_ABORT_SYNC_IMAGE, path, file,
                               error))
         return FALSE;
+    /* What a pod's libvirt writes on into it must not fill the vault. */
+    if (wk_launcher_has(job) && (m_is_it || job->hold.kind != WK_IMAGE_ABSENT)
+        && !wk_launcher_empty_image(job, path, file, error))
+        return FALSE;
     return (!it_is_at_m || unlink_managed(job, error))
            && wk_job_sync_save_folder(job, WK_STEP_ABORT_SYNC_SAVE_FOLDER, error);
 }
@@ -88,6 +93,8 @@ give_back(WkJob *job, GError **error)
     ours3 = job->seen.domain == WK_DOMAIN_OURS3;
     if (ours3 && !boot_same(job))
         return wk_job_call(job, WK_STEP_ABORT_DESTROY_STALE, wk_domain_destroy, error);
+    if (job->record->paused_by_us && wk_launcher_has(job) && job->look.power == WK_POWER_PAUSED)
+        return wk_launcher_unpause(job, WK_STEP_ABORT_RESUME, error);
     if (job->record->paused_by_us && (job->look.power == WK_POWER_PAUSED || ours3))
         return wk_job_call(job, WK_STEP_ABORT_RESUME, wk_domain_resume, error);
     return TRUE;
@@ -101,7 +108,8 @@ wk_save_abort(WkJob *job, GError **error)
     g_clear_pointer(&job->follower, wk_image_follower_free);
     if (!end_unusable_guest(job, error) || !kill_unfinished(job, error)
         || !drop_hold(job, WK_STEP_ABORT_UNLINK_HOLD, WK_STEP_ABORT_SYNC_VAULT, error)
-        || !give_back(job, error))
+        || !give_back(job, error)
+        || (wk_launcher_has(job) && !wk_launcher_unlock(job, WK_STEP_ABORT_UNLOCK, error)))
         return FALSE;
     next = wk_record_copy(job->record);
     wk_record_reset(next);
@@ -131,7 +139,11 @@ hold_unknown(WkJob *job, GError **error)
     next = wk_record_copy(job->record);
     wk_record_reset(next);
     next->state = WK_LEDGER_QUARANTINED;
-    next->op = job->hold.xml != NULL ? wk_domain_xml_get_op(job->hold.xml) : NULL;
+    next->op = job->hold.xml != NULL && !wk_launcher_has(job)
+                   ? wk_domain_xml_get_op(job->hold.xml)
+                   : NULL;
+    if (wk_launcher_has(job) && job->vmi != NULL)
+        wk_launcher_fill_saving(job, next);
     if (next->op == NULL)
         next->op = wk_clock_new_id();
     next->seal.file = job->hold.file;
@@ -150,6 +162,8 @@ wk_save_drop_stray(WkJob *job, GError **error)
     if (job->hold.kind == WK_IMAGE_FINAL)
         return hold_unknown(job, error);
     if (job->hold.kind != WK_IMAGE_ABSENT && !wk_save_drop_hold(job, error))
+        return FALSE;
+    if (wk_launcher_has(job) && !wk_launcher_unlock(job, WK_STEP_STRAY_UNLOCK, error))
         return FALSE;
     if (job->managed.kind != WK_IMAGE_GUARD)
         return TRUE;

@@ -3,6 +3,7 @@
 
 #include "worker/drive.h"
 
+#include "worker/launcher.h"
 #include "worker/memory.h"
 #include "worker/restore.h"
 #include "worker/save.h"
@@ -11,7 +12,7 @@
 /* More turns than any road through the table has; one that goes round in circles ends here. */
 #define TURNS_MAX 64
 
-/* The rows' procedures. REST and what only launchers have are not here. */
+/* The rows' procedures; REST has none. */
 static gboolean (*const procedures[])(WkJob *job, GError **error) = {
     [WK_RECOVER_STALE] = wk_save_drop_stale,
     [WK_RECOVER_STRAY] = wk_save_drop_stray,
@@ -29,6 +30,10 @@ static gboolean (*const procedures[])(WkJob *job, GError **error) = {
     [WK_RECOVER_FINISH_SPENT] = wk_spent_finish,
     [WK_RECOVER_QUARANTINE_DESTROY] = wk_quarantine_destroy,
     [WK_RECOVER_GUARD] = wk_quarantine_guard,
+    [WK_RECOVER_GUARD_NEW_POD] = wk_launcher_guard,
+    [WK_RECOVER_UNLINK_GUARD] = wk_launcher_unlink_guard,
+    [WK_RECOVER_REMOVE_M] = wk_launcher_remove_managed,
+    [WK_RECOVER_WAIT] = wk_launcher_wait,
 };
 
 typedef enum {
@@ -75,12 +80,20 @@ check_image(WkJob *job, GError **error)
     return TURN_AGAIN;
 }
 
+/* Saved, but its pod still holds its memory. */
+static gboolean
+is_in_its_pod(const WkJob *job)
+{
+    return wk_launcher_has(job) && job->aim == WK_AIM_SUSPEND
+           && job->record->state == WK_LEDGER_SEALED;
+}
+
 static Turn
 do_decision(WkJob *job, const WkDecision *decision, GError **error)
 {
     switch (decision->what) {
     case WK_DO_NOTHING:
-        return TURN_DONE;
+        return turn_of(!is_in_its_pod(job) || wk_launcher_check_gone(job, error), TURN_DONE);
     case WK_DO_PAUSE:
         return turn_of(wk_run_check(job->run, error) && wk_memory_pause(job, error), TURN_DONE);
     case WK_DO_UNPAUSE:
@@ -181,6 +194,8 @@ turn(WkJob *job, GError **error)
 
     if (!wk_job_look(job, error) || must_wait(job, error) || !commit_cancel(job, error))
         return TURN_FAILED;
+    if (wk_launcher_is_deleted(job))
+        return turn_of(wk_launcher_drop(job, error), TURN_AGAIN);
     /* A discard that a crash cut in two has only its second half to do. */
     if (job->aim == WK_AIM_DISCARD && job->record->state == WK_LEDGER_SPENT)
         job->tried = TRUE;

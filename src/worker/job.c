@@ -3,12 +3,14 @@
 
 #include "worker/job.h"
 
+
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/files.h"
 #include "model/precheck.h"
 #include "vault/witness.h"
 #include "virt/domain_xml.h"
+#include "worker/launcher.h"
 
 WkJob *
 wk_job_new(WkSource *source, WkLedger *ledger, WkVault *vault, WkRun *run, const char *uuid,
@@ -36,6 +38,13 @@ wk_job_free(WkJob *self)
     if (self == NULL)
         return;
     wk_image_follower_free(self->follower);
+    wk_launcher_lease_free(self->lease);
+    wk_cluster_free(self->cluster);
+    wk_pod_unref(self->pod);
+    wk_vmi_free(self->vmi);
+    wk_vm_free(self->vm);
+    g_clear_pointer(&self->header, g_bytes_unref);
+    g_free(self->pod_path);
     wk_source_unref(self->source);
     wk_ledger_unref(self->ledger);
     wk_vault_unref(self->vault);
@@ -60,6 +69,8 @@ wk_job_managed_path(WkJob *self)
 {
     const char *folder = wk_source_get_save_dir(self->source);
 
+    if (wk_launcher_has(self))
+        return self->pod_path;
     if (self->record->save_path == NULL && folder != NULL)
         self->record->save_path = g_strdup_printf("%s/%s.save", folder, self->name);
     return self->record->save_path;
@@ -84,6 +95,13 @@ looks_briefly(WkJob *self)
            && !(self->aim == WK_AIM_SUSPEND && target == WK_TARGET_DISK);
 }
 
+/* Between operations a guest in a pod is what its VMI says: an idle pod costs no helper. */
+static gboolean
+is_told_by_vmi(const WkJob *self)
+{
+    return wk_launcher_has(self) && self->lease == NULL && self->record->state == WK_LEDGER_NONE;
+}
+
 gboolean
 wk_job_look_domain(WkJob *self, GError **error)
 {
@@ -91,6 +109,11 @@ wk_job_look_domain(WkJob *self, GError **error)
     gboolean (*const look)(WkConnection *, const char *, WkLook *, GError **) =
         looks_briefly(self) ? wk_domain_look_brief : wk_domain_look;
 
+    if (is_told_by_vmi(self)) {
+        wk_launchers_peek(wk_source_get_launchers(self->source), self->uuid, &self->look);
+        self->looked = TRUE;
+        return TRUE;
+    }
     if (connection == NULL || !look(connection, self->uuid, &self->look, error))
         return FALSE;
     self->looked = TRUE;
@@ -123,6 +146,8 @@ wk_job_disks_same(WkJob *self, GError **error)
     g_clear_pointer(&self->disk_changed, g_free);
     if (!wk_rule_holds("disks"))
         return TRUE;
+    if (wk_launcher_has(self))
+        return wk_launcher_disks_same(self, error);
     if (self->record->disks == NULL)
         return disks_not_after_image(self, error);
     return wk_witness_same(self->record->disks, &self->disk_changed, error);
@@ -149,6 +174,8 @@ wk_job_managed_has_our_op(WkJob *self)
 {
     g_autofree char *op = NULL;
 
+    if (wk_launcher_has(self))
+        return wk_launcher_has_our_op(self, &self->managed);
     if (self->managed.xml == NULL)
         return FALSE;
     op = wk_domain_xml_get_op(self->managed.xml);
@@ -176,6 +203,8 @@ seal_is_good(WkJob *self)
 {
     const WkSeal *seal = &self->record->seal;
 
+    if (wk_launcher_has(self))
+        return wk_launcher_seal_is_good(self);
     return self->hold.kind == WK_IMAGE_FINAL && wk_file_id_equal(&self->hold.file, &seal->file)
            && g_str_equal(self->hold.header_digest, seal->header_digest);
 }
@@ -185,6 +214,15 @@ add_fact(WkJob *self, gboolean holds, WkFact fact)
 {
     if (holds)
         self->seen.facts |= (guint)fact;
+}
+
+/* A pod may go as soon as the guest has: there it is H that tells. */
+static gboolean
+has_final_of_ours(WkJob *self)
+{
+    if (wk_launcher_has(self))
+        return self->hold.kind == WK_IMAGE_FINAL && wk_launcher_has_our_op(self, &self->hold);
+    return self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self);
 }
 
 static void
@@ -199,8 +237,7 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, m, WK_FACT_M_PRESENT);
     add_fact(self, guard, WK_FACT_M_GUARD);
     add_fact(self, managed_is_ours(self), WK_FACT_M_OURS);
-    add_fact(self, self->managed.kind == WK_IMAGE_FINAL && wk_job_managed_has_our_op(self),
-             WK_FACT_FINAL_OUR_OP);
+    add_fact(self, has_final_of_ours(self), WK_FACT_FINAL_OUR_OP);
     add_fact(self, h, WK_FACT_H_PRESENT);
     add_fact(self, m && h && wk_file_id_same_inode(&self->managed.file, &self->hold.file),
              WK_FACT_H_IS_M);
@@ -211,6 +248,8 @@ note_facts(WkJob *self, gboolean disks_same)
     add_fact(self, record->want == WK_WANT_CANCEL, WK_FACT_WANT_CANCEL);
     add_fact(self, self->guard_synced, WK_FACT_GUARD_SYNCED);
     add_fact(self, record->state == WK_LEDGER_NONE && (h || guard), WK_FACT_STRAY);
+    if (wk_launcher_has(self))
+        wk_launcher_note_facts(self);
 }
 
 /* W decides nothing about a guest that runs, nor about an image that is held anyway. */
@@ -229,7 +268,8 @@ wk_job_look(WkJob *self, GError **error)
     g_autoptr(GError) local = NULL;
     gboolean disks_same = TRUE;
 
-    if (!wk_job_look_domain(self, error)
+    if ((wk_launcher_has(self) && !wk_launcher_look(self, error))
+        || !wk_job_look_domain(self, error)
         || !look_at_file(wk_job_managed_path(self), &self->managed, error)
         || !look_at_file(wk_job_hold_path(self), &self->hold, error))
         return FALSE;
@@ -289,7 +329,9 @@ wk_job_precheck_save(WkJob *self, GError **error)
                          .promised_bytes = self->promised_bytes };
     guint64 size_bytes = 0;
 
-    if (!read_facts(self, error) || !disks_can_be_seen(self, error))
+    if (wk_launcher_has(self) && !wk_launcher_precheck(self, WK_TARGET_DISK, error))
+        return FALSE;
+    if (!read_facts(self, error) || (!wk_launcher_has(self) && !disks_can_be_seen(self, error)))
         return FALSE;
     if (self->vault != NULL && !wk_vault_space(self->vault, &input.free_bytes, &size_bytes, error))
         return FALSE;
@@ -314,8 +356,11 @@ wk_job_commit(WkJob *self, WkStep step, WkRecord *next, GError **error)
 gboolean
 wk_job_sync_save_folder(WkJob *self, WkStep step, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(wk_job_managed_path(self));
+    g_autofree char *folder = NULL;
 
+    if (wk_job_managed_path(self) == NULL) /* the pod is gone, and its folder with it */
+        return TRUE;
+    folder = g_path_get_dirname(wk_job_managed_path(self));
     return wk_run_step(self->run, step, error)
            && (!wk_rule_holds("save-folder-sync") || wk_files_sync_folder(folder, error));
 }

@@ -10,7 +10,9 @@
 #include "vault/ledger.h"
 #include "vault/vault.h"
 #include "virt/domain.h"
+#include "virt/pod.h"
 #include "virt/source.h"
+#include "worker/cluster.h"
 
 G_BEGIN_DECLS
 
@@ -50,6 +52,11 @@ typedef struct {
     guint64 promised_bytes; /* and what other saves were promised */
     char *cannot_save;      /* why there is no suspend to disk; NULL: there is */
 
+    /* Given, of a guest in a launcher pod; NULL elsewhere. */
+    WkCluster *cluster; /* also NULL for a look at a guest of which nothing is saved */
+    WkPod *pod;         /* its present pod on this node; NULL: none */
+    WkLauncherLease *lease;
+
     /* The guest's row, always as last committed. */
     WkRecord *record;
     gboolean guard_synced; /* row Q2: by this agent */
@@ -60,6 +67,10 @@ typedef struct {
     WkImageLook managed; /* M */
     WkImageLook hold;    /* H */
     WkObservation seen;
+    char *pod_path;     /* launcher: M in the present pod; NULL: there is none */
+    WkVmi *vmi;         /* launcher: of the guest's name; NULL: none, or not asked for */
+    WkVm *vm;           /* launcher: NULL as above */
+    GBytes *header;     /* launcher: the image's, before it was rewritten; NULL: it was not */
     char *disk_changed; /* which disk, when W differs */
     WkFacts *facts;     /* read when needed */
 

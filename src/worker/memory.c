@@ -4,6 +4,7 @@
 #include "worker/memory.h"
 
 #include "base/error.h"
+#include "worker/launcher.h"
 
 static gboolean
 commit_memory(WkJob *job, WkStep step, WkTarget paused_to, gboolean stopped, GError **error)
@@ -32,11 +33,27 @@ confirm(WkJob *job, WkPower expected, GError **error)
     return FALSE;
 }
 
+static gboolean
+pause(WkJob *job, GError **error)
+{
+    if (!wk_launcher_has(job))
+        return wk_job_call(job, WK_STEP_PAUSE_DOMAIN, wk_domain_suspend, error);
+    return wk_launcher_precheck(job, WK_TARGET_MEMORY, error)
+           && wk_launcher_pause(job, WK_STEP_PAUSE_DOMAIN, error);
+}
+
+static gboolean
+unpause(WkJob *job, GError **error)
+{
+    if (!wk_launcher_has(job))
+        return wk_job_call(job, WK_STEP_UNPAUSE_DOMAIN, wk_domain_resume, error);
+    return wk_launcher_unpause(job, WK_STEP_UNPAUSE_DOMAIN, error);
+}
+
 gboolean
 wk_memory_pause(WkJob *job, GError **error)
 {
-    if (!wk_job_call(job, WK_STEP_PAUSE_DOMAIN, wk_domain_suspend, error)
-        || !confirm(job, WK_POWER_PAUSED, error))
+    if (!pause(job, error) || !confirm(job, WK_POWER_PAUSED, error))
         return FALSE;
     job->did_target = WK_TARGET_MEMORY;
     return commit_memory(job, WK_STEP_PAUSE_COMMIT, WK_TARGET_MEMORY, FALSE, error);
@@ -45,8 +62,7 @@ wk_memory_pause(WkJob *job, GError **error)
 gboolean
 wk_memory_unpause(WkJob *job, GError **error)
 {
-    if (!wk_job_call(job, WK_STEP_UNPAUSE_DOMAIN, wk_domain_resume, error)
-        || !confirm(job, WK_POWER_RUNNING, error))
+    if (!unpause(job, error) || !confirm(job, WK_POWER_RUNNING, error))
         return FALSE;
     job->unpaused = TRUE;
     if (job->did_target == WK_TARGET_NONE)

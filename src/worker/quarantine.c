@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "worker/launcher.h"
 
 gboolean
 wk_quarantine_commit(WkJob *job, const char *reason, const char *message, GError **error)
@@ -74,6 +75,8 @@ place_guard(WkJob *job, GError **error)
 {
     const char *path = wk_job_managed_path(job);
 
+    if (wk_launcher_has(job))
+        return wk_launcher_guard(job, error);
     /* Its content must be down before the name is: a torn guard is a cold boot (I4). */
     return wk_run_step(job->run, WK_STEP_GUARD_WRITE, error) && wk_guard_write(path, error)
            && wk_run_step(job->run, WK_STEP_GUARD_SYNC, error)

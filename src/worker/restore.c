@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/failpoint.h"
+#include "worker/launcher.h"
 
 static gboolean
 commit_state(WkJob *job, WkStep step, WkLedgerState state, WkThen then, WkWant want, GError **error)
@@ -18,12 +19,26 @@ commit_state(WkJob *job, WkStep step, WkLedgerState state, WkThen then, WkWant w
     return wk_job_commit(job, step, next, error);
 }
 
+/* Can it go on here at all? A pod is not there yet: only what it will be made of is known. */
+static gboolean
+check_place(WkJob *job, WkConnection *connection, GError **error)
+{
+    if (!wk_launcher_has(job))
+        return wk_domain_check_startable(connection, job->uuid, job->hold.xml, error);
+    if (job->vm != NULL)
+        return wk_precheck_vm_resume(job->vm, job->record->template_hash, error);
+    wk_error_set(error, WK_ERROR_REFUSED, "VMGone",
+                 "guest '%s': its VirtualMachine is gone; discard drops the saved state",
+                 job->name);
+    return FALSE;
+}
+
 gboolean
 wk_restore_begin(WkJob *job, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
 
-    if (connection == NULL || !wk_domain_check_startable(connection, job->hold.xml, error))
+    if (connection == NULL || !check_place(job, connection, error))
         return FALSE;
     return commit_state(job, WK_STEP_RESTORE_COMMIT_RESTORING, WK_LEDGER_RESTORING, WK_THEN_NONE,
                         WK_WANT_RESUME, error);
@@ -94,6 +109,8 @@ wk_restore_start(WkJob *job, GError **error)
     g_autoptr(WkConnection) connection = NULL;
     g_autoptr(GError) failure = NULL;
 
+    if (wk_launcher_has(job))
+        return wk_launcher_start(job, error);
     if (!wk_run_check(job->run, error) || !commit_boot(job, error))
         return FALSE;
     connection = wk_source_borrow(job->source, WK_LANE_LONG, error);
@@ -171,7 +188,8 @@ wk_restore_verify(WkJob *job, GError **error)
     g_autofree char *changed = NULL;
     gboolean good = FALSE;
 
-    if ((job->seen.facts & WK_FACT_C_GOOD) == 0)
+    if ((job->seen.facts & WK_FACT_C_GOOD) == 0
+        || !g_str_equal(job->hold.header_digest, job->record->seal.header_digest))
         return destroy_and_quarantine(job, "ImageCorrupt",
                                       "the saved image is not the file that was sealed", error);
     if (!body_is_good(job, &good, error))
@@ -214,8 +232,14 @@ wk_restore_cancel_destroy(WkJob *job, GError **error)
 gboolean
 wk_restore_cancel_sealed(WkJob *job, GError **error)
 {
-    return commit_state(job, WK_STEP_CANCEL_COMMIT_SEALED, WK_LEDGER_SEALED, WK_THEN_NONE,
-                        WK_WANT_NONE, error);
+    g_autoptr(WkRecord) next = wk_record_copy(job->record);
+
+    next->state = WK_LEDGER_SEALED;
+    next->then = WK_THEN_NONE;
+    next->want = WK_WANT_NONE;
+    if (wk_launcher_has(job) && !wk_launcher_header_back(job, next, error))
+        return FALSE;
+    return wk_job_commit(job, WK_STEP_CANCEL_COMMIT_SEALED, g_steal_pointer(&next), error);
 }
 
 gboolean

@@ -9,6 +9,20 @@
 #include "base/log.h"
 #include "vault/witness.h"
 #include "virt/domain_xml.h"
+#include "worker/launcher.h"
+
+/* The file that becomes the image: M; where M is in a pod that may go at once, H. */
+static const WkImageLook *
+image_of(const WkJob *job)
+{
+    return wk_launcher_has(job) ? &job->hold : &job->managed;
+}
+
+static const char *
+image_path(WkJob *job)
+{
+    return wk_launcher_has(job) ? wk_job_hold_path(job) : wk_job_managed_path(job);
+}
 
 /* Step 1. A pause by somebody's save is not the user's pause, so a job is waited for before this
  * is called; M must be absent, or libvirt would write into what lies there (F8). */
@@ -43,6 +57,8 @@ commit_saving(WkJob *job, GError **error)
     next->autostart = job->look.autostart;
     g_free(next->boot_id);
     next->boot_id = g_strdup(job->boot_id);
+    if (wk_launcher_has(job))
+        wk_launcher_fill_saving(job, next);
     return wk_job_commit(job, WK_STEP_SAVE_COMMIT_SAVING, next, error);
 }
 
@@ -68,6 +84,8 @@ pause_for_save(WkJob *job, GError **error)
     }
     if (job->look.power != WK_POWER_RUNNING)
         return TRUE;
+    if (wk_launcher_has(job))
+        return wk_launcher_pause(job, WK_STEP_SAVE_PAUSE, error);
     return wk_job_call(job, WK_STEP_SAVE_PAUSE, wk_domain_suspend, error);
 }
 
@@ -75,10 +93,14 @@ pause_for_save(WkJob *job, GError **error)
 static gboolean
 check_before_save(WkJob *job, GError **error)
 {
+    gboolean place_is_ready;
+
     if (!wk_job_look(job, error))
         return FALSE;
+    place_is_ready = wk_launcher_has(job) ? (job->seen.facts & WK_FACT_H_IS_M) != 0
+                                          : job->managed.kind == WK_IMAGE_ABSENT;
     if (job->look.power == WK_POWER_PAUSED && g_strcmp0(job->look.op, job->record->op) == 0
-        && job->managed.kind == WK_IMAGE_ABSENT && !job->look.job)
+        && place_is_ready && !job->look.job)
         return TRUE;
     wk_error_set(error, WK_ERROR_CONFLICT, "GuestBusy",
                  "guest '%s' was changed by somebody while it was being saved", job->name);
@@ -96,7 +118,8 @@ managed_save(WkJob *job, GError **error)
     if (connection == NULL || !wk_run_step(job->run, WK_STEP_SAVE_MANAGED_SAVE, error))
         return FALSE;
     g_clear_pointer(&job->follower, wk_image_follower_free);
-    job->follower = wk_image_follower_new(wk_job_managed_path(job));
+    if (!wk_launcher_has(job)) /* there M is a file of before, and may go with its pod */
+        job->follower = wk_image_follower_new(wk_job_managed_path(job));
     return wk_domain_managed_save(connection, job->uuid, error);
 }
 
@@ -106,7 +129,8 @@ wk_save_begin(WkJob *job, GError **error)
     return check_startable(job, error) && wk_run_check(job->run, error) && commit_saving(job, error)
            && wk_job_set_autostart(job, FALSE, WK_STEP_SAVE_AUTOSTART_OFF,
                                    WK_STEP_SAVE_SYNC_AUTOSTART, error)
-           && set_op(job, error) && wk_run_check(job->run, error) && pause_for_save(job, error)
+           && (!wk_launcher_has(job) || wk_launcher_prelink(job, error)) && set_op(job, error)
+           && wk_run_check(job->run, error) && pause_for_save(job, error)
            && managed_save(job, error);
 }
 
@@ -116,6 +140,8 @@ make_image_paused(WkJob *job, GError **error)
 {
     g_autoptr(WkConnection) connection = NULL;
 
+    if (wk_launcher_has(job))
+        return wk_launcher_make_image_paused(job, error);
     if (!job->managed.was_running)
         return TRUE;
     connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
@@ -139,8 +165,11 @@ link_hold(WkJob *job, GError **error)
 static GPtrArray *
 witness_disks(WkJob *job, GError **error)
 {
-    g_autoptr(WkFacts) facts = wk_domain_xml_parse(job->managed.xml, error);
+    g_autoptr(WkFacts) facts = NULL;
 
+    if (wk_launcher_has(job))
+        return wk_launcher_witness_disks(job, error);
+    facts = wk_domain_xml_parse(job->managed.xml, error);
     if (facts == NULL || !wk_run_step(job->run, WK_STEP_SAVE_SYNC_DISKS, error)
         || !wk_witness_sync_disks(facts, error))
         return NULL;
@@ -153,14 +182,14 @@ has_noted_digest(WkJob *job)
 {
     const WkSeal *noted = &job->record->seal;
 
-    return noted->body_digest[0] != '\0' && wk_file_id_equal(&noted->file, &job->managed.file);
+    return noted->body_digest[0] != '\0' && wk_file_id_equal(&noted->file, &image_of(job)->file);
 }
 
 static gboolean
 digest_body(WkJob *job, char *digest, GError **error)
 {
     g_autoptr(WkImageFollower) follower = g_steal_pointer(&job->follower);
-    const WkImageLook *image = &job->managed;
+    const WkImageLook *image = image_of(job);
 
     if (has_noted_digest(job)) {
         g_strlcpy(digest, job->record->seal.body_digest, WK_DIGEST_LENGTH + 1);
@@ -169,7 +198,7 @@ digest_body(WkJob *job, char *digest, GError **error)
     if (follower != NULL
         && wk_image_follower_finish(follower, &image->file, image->header_bytes, digest, NULL))
         return TRUE;
-    return wk_image_digest_body(wk_job_managed_path(job), image->header_bytes, FALSE, NULL, digest,
+    return wk_image_digest_body(image_path(job), image->header_bytes, FALSE, NULL, digest,
                                 error);
 }
 
@@ -196,11 +225,11 @@ sync_image(WkJob *job, const WkSeal *seal, GError **error)
 {
     if (has_noted_digest(job)
         && (!wk_run_step(job->run, WK_STEP_SAVE_REWRITE_IMAGE, error)
-            || !wk_image_rewrite(wk_job_hold_path(job), &job->managed.file, error)))
+            || !wk_image_rewrite(wk_job_hold_path(job), &image_of(job)->file, error)))
         return FALSE;
     if (wk_run_step(job->run, WK_STEP_SAVE_SYNC_IMAGE, error)
         && (!wk_rule_holds("image-sync")
-            || wk_image_sync(wk_job_hold_path(job), &job->managed.file, error)))
+            || wk_image_sync(wk_job_hold_path(job), &image_of(job)->file, error)))
         return TRUE;
     note_failed_sync(job, seal);
     return FALSE;
@@ -227,8 +256,8 @@ medium_has_it(WkJob *job, const WkSeal *seal, gboolean *same, GError **error)
     if (!has_noted_digest(job))
         return TRUE;
     if (!wk_run_step(job->run, WK_STEP_SAVE_READ_BACK, error)
-        || !wk_image_read_back(wk_job_hold_path(job), &job->managed.file, job->managed.header_bytes,
-                               header_digest, body_digest, error))
+        || !wk_image_read_back(wk_job_hold_path(job), &image_of(job)->file,
+                               image_of(job)->header_bytes, header_digest, body_digest, error))
         return FALSE;
     *same = g_str_equal(header_digest, job->record->seal.header_digest)
             && g_str_equal(body_digest, seal->body_digest);
@@ -259,9 +288,9 @@ still_sealable(WkJob *job, const WkSeal *seal)
     if (!wk_rule_holds("second-look"))
         return TRUE;
     return row->action == WK_RECOVER_SEAL && !job->look.job
-           && wk_file_id_equal(&job->managed.file, &seal->file)
-           && g_str_equal(job->managed.header_digest, seal->header_digest)
-           && (job->seen.facts & WK_FACT_H_IS_M) != 0;
+           && wk_file_id_equal(&image_of(job)->file, &seal->file)
+           && g_str_equal(image_of(job)->header_digest, seal->header_digest)
+           && (wk_launcher_has(job) || (job->seen.facts & WK_FACT_H_IS_M) != 0);
 }
 
 static gboolean
@@ -287,11 +316,11 @@ wk_save_seal(WkJob *job, GError **error)
 
     if (!make_image_paused(job, error))
         return FALSE;
-    if (wk_recovery_decide(&job->seen)->action != WK_RECOVER_SEAL || job->managed.was_running)
+    if (wk_recovery_decide(&job->seen)->action != WK_RECOVER_SEAL || image_of(job)->was_running)
         return TRUE; /* back to the table */
-    seal.file = job->managed.file;
-    g_strlcpy(seal.header_digest, job->managed.header_digest, sizeof seal.header_digest);
-    if (!link_hold(job, error))
+    seal.file = image_of(job)->file;
+    g_strlcpy(seal.header_digest, image_of(job)->header_digest, sizeof seal.header_digest);
+    if (!(wk_launcher_has(job) ? wk_launcher_claim(job, error) : link_hold(job, error)))
         return FALSE;
     disks = witness_disks(job, error);
     if (disks == NULL || !digest_body(job, seal.body_digest, error) || !sync_all(job, &seal, error)

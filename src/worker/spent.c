@@ -4,6 +4,7 @@
 #include "worker/restore.h"
 
 #include "base/error.h"
+#include "worker/launcher.h"
 
 static gboolean
 has(WkJob *job, WkFact fact)
@@ -90,6 +91,22 @@ decide_guest(WkJob *job, GError **error)
     return NEXT_GO_ON;
 }
 
+/* Step 10 in a pod. A start that took KubeVirt longer than it waits may have left the domain
+ * without a definition (kubevirt-facts, 4.1). */
+static gboolean
+let_go(WkJob *job, GError **error)
+{
+    g_autoptr(WkConnection) connection = NULL;
+
+    if (wk_power_is_active(job->look.power) && !job->look.persistent) {
+        connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
+        if (connection == NULL || !wk_run_step(job->run, WK_STEP_SPENT_PERSIST, error)
+            || !wk_domain_make_persistent(connection, job->uuid, error))
+            return FALSE;
+    }
+    return wk_launcher_unlock(job, WK_STEP_SPENT_UNLOCK, error);
+}
+
 gboolean
 wk_spent_finish(WkJob *job, GError **error)
 {
@@ -105,6 +122,8 @@ wk_spent_finish(WkJob *job, GError **error)
         return step == NEXT_LOOK_AGAIN;
     if (job->record->autostart
         && !wk_job_set_autostart(job, TRUE, WK_STEP_SPENT_AUTOSTART_BACK, WK_STEP_NONE, error))
+        return FALSE;
+    if (wk_launcher_has(job) && !let_go(job, error))
         return FALSE;
     next = wk_record_copy(job->record);
     wk_record_reset(next);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "model/vmi.h"
+
+G_BEGIN_DECLS
+
+/*
+ * What a worker asks of the cluster about one guest in a virt-launcher pod. The API server is the
+ * main thread's (kube/), which workers don't know: each call here goes there and blocks for the
+ * answer, at most WK_CLUSTER_PATIENCE_MS (WK_ERROR_UNAVAILABLE then). Errors as in
+ * kube/kubevirt_request.h. Every call may be repeated.
+ */
+#define WK_CLUSTER_PATIENCE_MS 30000
+
+typedef struct {
+    /* The VMI and the VM of the guest's name as the server has them now; (transfer full), NULL
+     * where there is none. */
+    gboolean (*look)(gpointer data, WkVmi **vmi, WkVm **vm, GError **error);
+    /* The lock (WK_VMI_LOCK) onto exactly this state of @vmi; CONFLICT: look again. */
+    gboolean (*lock)(gpointer data, const WkVmi *vmi, GError **error);
+    /* Off the VMI with exactly this uid; one that is gone is fine. */
+    gboolean (*unlock)(gpointer data, const char *vmi_uid, GError **error);
+    /* KubeVirt's pause and unpause. */
+    gboolean (*pause)(gpointer data, GError **error);
+    gboolean (*unpause)(gpointer data, GError **error);
+    /* May KubeVirt start the guest by itself? FALSE tells the Wukong's operator not to; TRUE lets
+     * it, and asks for a start where the VM's run strategy needs that. */
+    gboolean (*let_start)(gpointer data, gboolean may, GError **error);
+    /* Pods of the VMI that have not ended yet; NULL with @error. (transfer full). */
+    GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, GError **error);
+    void (*free)(gpointer data);
+} WkClusterCalls;
+
+/* Owned by one job. */
+typedef struct {
+    const WkClusterCalls *calls;
+    gpointer data;
+    char *node_name; /* this node */
+} WkCluster;
+
+/* Returns: (transfer full): takes @data (transfer full). */
+WkCluster *wk_cluster_new(const WkClusterCalls *calls, gpointer data, const char *node_name);
+void wk_cluster_free(WkCluster *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkCluster, wk_cluster_free)
+
+G_END_DECLS
