@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "model/policy.h"
+#include "worker/launcher.h"
 
 /* One request on its way through its prechecks. */
 typedef struct {
@@ -117,6 +118,7 @@ decide(Accept *accept, GError **error)
         wk_decision_set_error(decision, job->name, error);
         return FALSE;
     case WK_DO_PAUSE:
+        return !wk_launcher_has(job) || wk_launcher_precheck(job, WK_TARGET_MEMORY, error);
     case WK_DO_UNPAUSE:
     case WK_DO_RESTORE:
     case WK_DO_DISCARD:

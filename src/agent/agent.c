@@ -7,6 +7,7 @@
 #include "agent/engine.h"
 #include "agent/kubernetes.h"
 #include "agent/metrics.h"
+#include "agent/pods.h"
 #include "agent/retention.h"
 #include "agent/wukongs.h"
 #include "base/clock.h"
@@ -38,7 +39,9 @@ struct _WkAgent {
     WkRetention *retention;
     WkApi api; /* what the control server asks of */
     WkControl *control;
-    WkWukongs *wukongs; /* NULL: without Kubernetes */
+    WkWukongs *wukongs;      /* NULL: without Kubernetes */
+    WkSource *launchers;     /* of launcher pods, also in @sources; NULL: none here */
+    WkPodGuests *pod_guests; /* NULL: none here */
     gboolean said_ready;
 
     GSource *stop_timer;
@@ -77,6 +80,7 @@ on_guest_changed(const WkView *view, gpointer data)
         wk_control_guest_changed(self->control, view);
     wk_metrics_note_guest(self->metrics, view);
     wk_wukongs_guest_changed(self->wukongs, view);
+    wk_pod_guests_note_state(self->pod_guests, view->id);
     say_ready(self);
 }
 
@@ -107,10 +111,19 @@ on_settled(gpointer data)
     say_ready(data);
 }
 
+static void
+on_equip(WkGuest *guest, WkJob *job, gboolean working, gpointer data)
+{
+    WkAgent *self = data;
+
+    wk_pod_guests_equip(self->pod_guests, guest, job, working);
+}
+
 static const WkEngineListener engine_listener = { .guest_changed = on_guest_changed,
                                                   .guest_gone = on_guest_gone,
                                                   .operation_changed = on_operation_changed,
-                                                  .settled = on_settled };
+                                                  .settled = on_settled,
+                                                  .equip = on_equip };
 
 /* ---- news from the sources ---- */
 
@@ -118,17 +131,19 @@ static const WkEngineListener engine_listener = { .guest_changed = on_guest_chan
 static void
 try_vault(WkAgent *self, WkSource *source)
 {
-    const char *folder = wk_source_get_save_dir(source);
+    const char *folder =
+        wk_source_is_launcher(source) ? self->config->kubelet_dir : wk_source_get_save_dir(source);
     g_autoptr(GError) error = NULL;
 
     if (self->vault == NULL || folder == NULL)
         return;
     if (wk_vault_try_link(self->vault, folder, &error)) {
-        wk_engine_set_cannot_save(self->engine, NULL);
+        wk_engine_set_cannot_save(self->engine, source, NULL);
         return;
     }
-    wk_log(WK_LOG_WARNING, NULL, "guests can't be suspended to disk: %s", error->message);
-    wk_engine_set_cannot_save(self->engine, error->message);
+    wk_log(WK_LOG_WARNING, NULL, "guests of source '%s' can't be suspended to disk: %s",
+           wk_source_get_name(source), error->message);
+    wk_engine_set_cannot_save(self->engine, source, error->message);
 }
 
 static void
@@ -286,18 +301,21 @@ make_retention(WkAgent *self)
     self->retention = wk_retention_new(&options);
 }
 
+static guint
+long_calls(const WkConfig *config)
+{
+    return MIN(parallel(config->parallel_saves) + parallel(config->parallel_restores) + 8, 64);
+}
+
 static gboolean
 add_source(WkAgent *self, const char *name, const char *uri, const char *save_dir, GError **error)
 {
     const WkConfig *config = self->config;
-    const WkSourceOptions options = {
-        .name = name,
-        .uri = uri,
-        .save_dir = save_dir,
-        .long_calls =
-            MIN(parallel(config->parallel_saves) + parallel(config->parallel_restores) + 8, 64),
-        .quick_calls = QUICK_CALLS
-    };
+    const WkSourceOptions options = { .name = name,
+                                      .uri = uri,
+                                      .save_dir = save_dir,
+                                      .long_calls = long_calls(config),
+                                      .quick_calls = QUICK_CALLS };
     WkSource *source = wk_source_new(&options, &source_listener, self);
 
     g_ptr_array_add(self->sources, source);
@@ -373,6 +391,60 @@ add_sources(WkAgent *self, GError **error)
     return TRUE;
 }
 
+/* "auto": where a kubelet is. Whether its cluster has KubeVirt is found out by itself. */
+static gboolean
+wants_launchers(const WkConfig *config)
+{
+    if (g_str_equal(config->kubevirt_enabled, "auto"))
+        return !g_str_equal(config->kube_enabled, "false")
+               && g_file_test(config->kubelet_dir, G_FILE_TEST_IS_DIR);
+    return g_str_equal(config->kubevirt_enabled, "true");
+}
+
+static gboolean
+add_launchers(WkAgent *self, GError **error)
+{
+    const WkConfig *config = self->config;
+    g_autoptr(WkLaunchers) launchers = NULL;
+
+    if (!wants_launchers(config))
+        return TRUE;
+    launchers = wk_launchers_new();
+    self->launchers = wk_source_new_launchers("kubevirt", launchers, long_calls(config),
+                                              QUICK_CALLS, &source_listener, self);
+    g_ptr_array_add(self->sources, self->launchers);
+    return wk_engine_add_source(self->engine, self->launchers, error);
+}
+
+static void
+on_renewed(gpointer data)
+{
+    WkAgent *self = data;
+
+    wk_pod_guests_hurry(self->pod_guests);
+}
+
+static gboolean
+start_launchers(WkAgent *self, GError **error)
+{
+    const WkPodGuestsOptions options = { .engine = self->engine,
+                                         .source = self->launchers,
+                                         .kube = wk_wukongs_get_kube(self->wukongs),
+                                         .node_name = self->config->node_name,
+                                         .kubelet_dir = self->config->kubelet_dir };
+
+    if (self->launchers == NULL)
+        return TRUE;
+    if (self->wukongs == NULL) {
+        wk_source_set_up(self->launchers, FALSE, "Kubernetes is off");
+        return TRUE;
+    }
+    wk_source_set_up(self->launchers, FALSE, "the API server has not told of its guests yet");
+    self->pod_guests = wk_pod_guests_new(&options, error);
+    wk_wukongs_set_renewed(self->wukongs, on_renewed, self);
+    return self->pod_guests != NULL;
+}
+
 static gboolean
 start_kubernetes(WkAgent *self, GError **error)
 {
@@ -410,7 +482,7 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
         return FALSE;
     make_engine(self);
     make_retention(self);
-    if (!add_sources(self, error))
+    if (!add_sources(self, error) || !add_launchers(self, error))
         return FALSE;
     wk_api_init(&api, self->config->node_name);
     self->api = (WkApi){ .engine = self->engine,
@@ -426,6 +498,8 @@ start(WkAgent *self, const WkAgentOptions *options, GError **error)
     wk_source_init_events();
     for (guint i = 0; i < self->sources->len; i++)
         wk_source_start(g_ptr_array_index(self->sources, i));
+    if (!start_launchers(self, error))
+        return FALSE;
     say_ready(self);
     return TRUE;
 }
@@ -456,6 +530,7 @@ wk_agent_free(WkAgent *self)
     if (self == NULL)
         return;
     g_clear_pointer(&self->control, wk_control_free);
+    wk_pod_guests_free(self->pod_guests);
     wk_wukongs_free(self->wukongs);
     wk_retention_free(self->retention);
     g_ptr_array_unref(self->monitors);

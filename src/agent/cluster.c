@@ -319,13 +319,13 @@ unlock(gpointer data, const char *vmi_uid, GError **error)
 }
 
 static gboolean
-pause(gpointer data, GError **error)
+pause_guest(gpointer data, GError **error)
 {
     return make_and_drop(call_new(data, ask_pause), error);
 }
 
 static gboolean
-unpause(gpointer data, GError **error)
+unpause_guest(gpointer data, GError **error)
 {
     return make_and_drop(call_new(data, ask_unpause), error);
 }
@@ -395,8 +395,8 @@ guest_free(gpointer data)
 static const WkClusterCalls calls = { .look = look,
                                       .lock = lock,
                                       .unlock = unlock,
-                                      .pause = pause,
-                                      .unpause = unpause,
+                                      .pause = pause_guest,
+                                      .unpause = unpause_guest,
                                       .let_start = let_start,
                                       .list_pods = list_pods,
                                       .free = guest_free };

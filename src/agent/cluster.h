@@ -8,8 +8,9 @@
 G_BEGIN_DECLS
 
 /*
- * The way of a worker's questions (worker/cluster.h) to the API server: through the main loop, where
- * the client lives. The link outlives the client: once that is gone every call is UNAVAILABLE.
+ * The way of a worker's questions (worker/cluster.h) to the API server: through the main loop,
+ * where the client lives. The link outlives the client: once that is gone every call is
+ * UNAVAILABLE.
  */
 typedef struct _WkClusterLink WkClusterLink;
 

@@ -35,7 +35,7 @@ check_sources(GPtrArray *checks, GPtrArray *sources)
 static void
 check_vault(GPtrArray *checks, WkEngine *engine)
 {
-    const char *why = wk_engine_get_cannot_save(engine);
+    const char *why = wk_engine_get_cannot_save(engine, NULL);
 
     if (why == NULL)
         add(checks, "vault", WK_CHECK_OK, "guests can be suspended to disk", NULL);

@@ -16,7 +16,8 @@ wk_engine_new(const WkEngineOptions *options, const WkEngineListener *listener, 
     self->ledger = wk_ledger_ref(options->ledger);
     self->vault = options->vault != NULL ? wk_vault_ref(options->vault) : NULL;
     self->boot_id = g_strdup(options->boot_id);
-    self->cannot_save = g_strdup(options->cannot_save);
+    self->no_vault = g_strdup(options->cannot_save);
+    self->cannot_save = g_hash_table_new_full(NULL, NULL, NULL, g_free);
     wk_engine_configure(self, options);
     self->listener = *listener;
     self->data = data;
@@ -31,9 +32,24 @@ wk_engine_new(const WkEngineOptions *options, const WkEngineListener *listener, 
 }
 
 const char *
-wk_engine_get_cannot_save(WkEngine *self)
+wk_engine_get_cannot_save(WkEngine *self, WkSource *source)
 {
-    return self->cannot_save;
+    GHashTableIter iter;
+    gpointer why = NULL;
+
+    if (self->no_vault != NULL)
+        return self->no_vault;
+    if (source != NULL)
+        return g_hash_table_lookup(self->cannot_save, source);
+    g_hash_table_iter_init(&iter, self->cannot_save);
+    return g_hash_table_iter_next(&iter, NULL, &why) ? why : NULL;
+}
+
+void
+wk_engine_equip(WkEngine *self, WkGuest *guest, WkJob *job, gboolean working)
+{
+    if (self->listener.equip != NULL && wk_source_is_launcher(guest->source))
+        self->listener.equip(guest, job, working, self->data);
 }
 
 void
@@ -46,10 +62,12 @@ wk_engine_configure(WkEngine *self, const WkEngineOptions *options)
 }
 
 void
-wk_engine_set_cannot_save(WkEngine *self, const char *why)
+wk_engine_set_cannot_save(WkEngine *self, WkSource *source, const char *why)
 {
-    g_free(self->cannot_save);
-    self->cannot_save = g_strdup(why);
+    if (why != NULL)
+        g_hash_table_replace(self->cannot_save, source, g_strdup(why));
+    else
+        g_hash_table_remove(self->cannot_save, source);
 }
 
 void
@@ -66,7 +84,8 @@ wk_engine_free(WkEngine *self)
     wk_ledger_unref(self->ledger);
     wk_vault_unref(self->vault);
     g_free(self->boot_id);
-    g_free(self->cannot_save);
+    g_hash_table_unref(self->cannot_save);
+    g_free(self->no_vault);
     g_free(self);
 }
 
@@ -151,6 +170,9 @@ wk_engine_guest_touched(WkEngine *self, WkSource *source, const char *uuid)
         guest = wk_guest_new(source, uuid, uuid, NULL);
         g_hash_table_replace(self->guests, guest->uuid, guest);
     }
+    /* its task may wait for this very change: a pod that comes or goes */
+    if (guest->task != NULL && wk_source_is_launcher(source))
+        wk_engine_retry_now(self, guest->task);
     wk_engine_look(self, guest);
 }
 

@@ -19,6 +19,9 @@ typedef struct {
     void (*operation_changed)(const WkOperation *operation, gpointer data);
     /* wk_engine_has_settled() may have become true. */
     void (*settled)(gpointer data);
+    /* A job of a guest in a pod needs more than the engine knows of. @working: an operation or a
+     * recovery, not only a look. NULL: there are no such guests. */
+    void (*equip)(WkGuest *guest, WkJob *job, gboolean working, gpointer data);
 } WkEngineListener;
 
 typedef struct {
@@ -47,9 +50,10 @@ void wk_engine_source_up(WkEngine *self, WkSource *source);
 void wk_engine_source_down(WkEngine *self, WkSource *source, const char *why);
 void wk_engine_guest_touched(WkEngine *self, WkSource *source, const char *uuid);
 
-/* What may change while running: why nothing can be saved to disk (NULL: it can). */
-void wk_engine_set_cannot_save(WkEngine *self, const char *why);
-const char *wk_engine_get_cannot_save(WkEngine *self); /* (transfer none) */
+/* What may change while running: why nothing of @source can be saved to disk (NULL: it can). */
+void wk_engine_set_cannot_save(WkEngine *self, WkSource *source, const char *why);
+/* (transfer none) (nullable): the same; @source NULL: of any that can't. */
+const char *wk_engine_get_cannot_save(WkEngine *self, WkSource *source);
 /* Applies the bounds and defaults of @options; the rest of it is not looked at. */
 void wk_engine_configure(WkEngine *self, const WkEngineOptions *options);
 

@@ -12,7 +12,8 @@ struct _WkEngine {
     WkLedger *ledger;
     WkVault *vault;
     char *boot_id;
-    char *cannot_save;
+    char *no_vault;          /* NULL: there is one */
+    GHashTable *cannot_save; /* WkSource:utf8 why; those that can't */
     WkTarget default_target;
     guint parallel_saves;
     guint parallel_restores;
@@ -34,6 +35,7 @@ struct _WkEngine {
 };
 
 /* engine.c */
+void wk_engine_equip(WkEngine *self, WkGuest *guest, WkJob *job, gboolean working);
 void wk_engine_publish_guest(WkEngine *self, WkGuest *guest);
 void wk_engine_publish_operation(WkEngine *self, const WkOperation *op);
 void wk_engine_remember(WkEngine *self, const WkOperation *op);

@@ -139,6 +139,7 @@ wk_engine_look(WkEngine *self, WkGuest *guest)
                            guest->record);
     look->job->boot_id = g_strdup(self->boot_id);
     look->job->guard_synced = guest->guard_synced;
+    wk_engine_equip(self, guest, look->job, FALSE);
     guest->looking = TRUE;
     task = g_task_new(NULL, NULL, on_looked, self);
     g_task_set_task_data(task, look, look_free);

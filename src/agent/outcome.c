@@ -116,7 +116,8 @@ is_waiting(const GError *failure)
 {
     const char *reason = wk_error_get_reason(failure);
 
-    return g_strcmp0(reason, "JobRunning") == 0 || g_strcmp0(reason, "WaitingForShutdown") == 0;
+    return g_strcmp0(reason, "JobRunning") == 0 || g_strcmp0(reason, "WaitingForShutdown") == 0
+           || g_strcmp0(reason, "WaitingForPod") == 0;
 }
 
 static gboolean

@@ -352,8 +352,7 @@ static const WkPodsListener pods_listener = { .appeared = on_pod, .ready = on_po
 void
 wk_pod_guests_equip(WkPodGuests *self, WkGuest *guest, WkJob *job, gboolean working)
 {
-    const PodGuest *known =
-        self != NULL ? g_hash_table_lookup(self->guests, guest->uuid) : NULL;
+    const PodGuest *known = self != NULL ? g_hash_table_lookup(self->guests, guest->uuid) : NULL;
     const gboolean asks_libvirt = working || guest->record->state != WK_LEDGER_NONE
                                   || guest->record->paused_to != WK_TARGET_NONE
                                   || (known != NULL && power_of(known) == WK_POWER_PAUSED);
@@ -425,8 +424,7 @@ wk_pod_guests_new(const WkPodGuestsOptions *options, GError **error)
         return NULL;
     wk_files_distrust(wk_pods_get_folder(self->pods));
     self->link = wk_cluster_link_new(options->kube);
-    self->kubevirt =
-        wk_kubevirt_new(options->kube, options->node_name, &kubevirt_listener, self);
+    self->kubevirt = wk_kubevirt_new(options->kube, options->node_name, &kubevirt_listener, self);
     adopt_saved(self);
     wk_pods_start(self->pods);
     return g_steal_pointer(&self);

@@ -172,8 +172,9 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
     job->default_target = self->default_target;
     job->guard_synced = guest->guard_synced;
     job->asked_to_stop = task->asked_to_stop;
-    job->cannot_save = g_strdup(self->cannot_save);
-    if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL)
+    job->cannot_save = g_strdup(wk_engine_get_cannot_save(self, guest->source));
+    if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL
+        && !wk_source_is_launcher(guest->source))
         job->cannot_save = g_strdup("its source has no managed saves");
     job->reserve_percent = self->reserve_percent;
     job->promised_bytes = wk_engine_promised(self, task, FALSE);
@@ -182,6 +183,7 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
         job->action = task->op->action;
         job->origin = task->op->origin;
     }
+    wk_engine_equip(self, guest, job, TRUE);
     return job;
 }
 

@@ -338,6 +338,8 @@ on_renewed(gpointer data)
         if (entry->by_name != NULL)
             wk_reflector_hurry(entry->by_name);
     }
+    if (self->renewed != NULL)
+        self->renewed(self->renewed_data);
 }
 
 static void
@@ -559,4 +561,17 @@ wk_wukongs_free(WkWukongs *self)
     g_strfreev(self->domain_namespaces);
     g_free(self->node_name);
     g_free(self);
+}
+
+WkKube *
+wk_wukongs_get_kube(WkWukongs *self)
+{
+    return self != NULL ? self->kube : NULL;
+}
+
+void
+wk_wukongs_set_renewed(WkWukongs *self, void (*renewed)(gpointer data), gpointer data)
+{
+    self->renewed = renewed;
+    self->renewed_data = data;
 }

@@ -50,6 +50,11 @@ WkWukongsHealth wk_wukongs_get_health(WkWukongs *self);
 /* (transfer full) (element-type WkKubeCount). */
 GArray *wk_wukongs_get_requests(WkWukongs *self);
 
+/* (transfer none) (nullable): the client; NULL for @self NULL. It lives as long as @self. */
+WkKube *wk_wukongs_get_kube(WkWukongs *self);
+/* Called whenever the Lease was renewed: the server is at work. */
+void wk_wukongs_set_renewed(WkWukongs *self, void (*renewed)(gpointer data), gpointer data);
+
 /* The last reports before the agent goes; calls @done once, after @patience_ms at the latest. */
 void
 wk_wukongs_drain(WkWukongs *self, guint patience_ms, void (*done)(gpointer data), gpointer data);

@@ -50,6 +50,8 @@ struct _WkWukongs {
     char *trouble_reason; /* NULL: none */
     gboolean synced;      /* the list came through since the last trouble */
     gboolean ready;
+    void (*renewed)(gpointer data); /* NULL: nobody wants to know */
+    gpointer renewed_data;
     guint retry_source; /* for entries that wait, see waits_for */
 };
 

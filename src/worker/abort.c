@@ -139,9 +139,8 @@ hold_unknown(WkJob *job, GError **error)
     next = wk_record_copy(job->record);
     wk_record_reset(next);
     next->state = WK_LEDGER_QUARANTINED;
-    next->op = job->hold.xml != NULL && !wk_launcher_has(job)
-                   ? wk_domain_xml_get_op(job->hold.xml)
-                   : NULL;
+    next->op =
+        job->hold.xml != NULL && !wk_launcher_has(job) ? wk_domain_xml_get_op(job->hold.xml) : NULL;
     if (wk_launcher_has(job) && job->vmi != NULL)
         wk_launcher_fill_saving(job, next);
     if (next->op == NULL)

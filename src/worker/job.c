@@ -3,7 +3,6 @@
 
 #include "worker/job.h"
 
-
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/files.h"

@@ -4,6 +4,7 @@
 #include "worker/launcher.h"
 
 #include "base/error.h"
+#include "base/files.h"
 #include "vault/launcher_image.h"
 #include "vault/witness.h"
 

@@ -48,8 +48,8 @@ gboolean wk_launcher_claim(WkJob *job, GError **error);
 /* Save 9: W, as far as the pod is still there. Returns: (transfer full). */
 GPtrArray *wk_launcher_witness_disks(WkJob *job, GError **error);
 /* Abort b: nothing is left of an unfinished image, not even its size. */
-gboolean wk_launcher_empty_image(WkJob *job, const char *path, const WkFileId *file,
-                                 GError **error);
+gboolean
+wk_launcher_empty_image(WkJob *job, const char *path, const WkFileId *file, GError **error);
 /* Row K6: M goes, so that KubeVirt can end the pod. */
 gboolean wk_launcher_remove_managed(WkJob *job, GError **error);
 /* A suspend is done once the pod is gone: only then its memory is free. */

@@ -136,8 +136,8 @@ put_in_place(WkJob *job, const char *digest, GError **error)
     g_strlcpy(next->seal.header_digest, digest, sizeof next->seal.header_digest);
     return wk_job_commit(job, WK_STEP_STAGE_COMMIT, next, error)
            && wk_run_step(job->run, WK_STEP_STAGE_RENAME, error)
-           && wk_launcher_image_stage(wk_job_hold_path(job), job->pod_path,
-                                      &job->record->seal.file, error)
+           && wk_launcher_image_stage(wk_job_hold_path(job), job->pod_path, &job->record->seal.file,
+                                      error)
            && wk_job_sync_save_folder(job, WK_STEP_STAGE_SYNC_SAVE_FOLDER, error);
 }
 

@@ -34,7 +34,7 @@ confirm(WkJob *job, WkPower expected, GError **error)
 }
 
 static gboolean
-pause(WkJob *job, GError **error)
+pause_guest(WkJob *job, GError **error)
 {
     if (!wk_launcher_has(job))
         return wk_job_call(job, WK_STEP_PAUSE_DOMAIN, wk_domain_suspend, error);
@@ -43,7 +43,7 @@ pause(WkJob *job, GError **error)
 }
 
 static gboolean
-unpause(WkJob *job, GError **error)
+unpause_guest(WkJob *job, GError **error)
 {
     if (!wk_launcher_has(job))
         return wk_job_call(job, WK_STEP_UNPAUSE_DOMAIN, wk_domain_resume, error);
@@ -53,7 +53,7 @@ unpause(WkJob *job, GError **error)
 gboolean
 wk_memory_pause(WkJob *job, GError **error)
 {
-    if (!pause(job, error) || !confirm(job, WK_POWER_PAUSED, error))
+    if (!pause_guest(job, error) || !confirm(job, WK_POWER_PAUSED, error))
         return FALSE;
     job->did_target = WK_TARGET_MEMORY;
     return commit_memory(job, WK_STEP_PAUSE_COMMIT, WK_TARGET_MEMORY, FALSE, error);
@@ -62,7 +62,7 @@ wk_memory_pause(WkJob *job, GError **error)
 gboolean
 wk_memory_unpause(WkJob *job, GError **error)
 {
-    if (!unpause(job, error) || !confirm(job, WK_POWER_RUNNING, error))
+    if (!unpause_guest(job, error) || !confirm(job, WK_POWER_RUNNING, error))
         return FALSE;
     job->unpaused = TRUE;
     if (job->did_target == WK_TARGET_NONE)

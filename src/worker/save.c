@@ -198,8 +198,7 @@ digest_body(WkJob *job, char *digest, GError **error)
     if (follower != NULL
         && wk_image_follower_finish(follower, &image->file, image->header_bytes, digest, NULL))
         return TRUE;
-    return wk_image_digest_body(image_path(job), image->header_bytes, FALSE, NULL, digest,
-                                error);
+    return wk_image_digest_body(image_path(job), image->header_bytes, FALSE, NULL, digest, error);
 }
 
 /* An fsync of the image failed, so no later one proves anything about what was written before
