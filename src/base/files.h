@@ -16,12 +16,38 @@ wk_files_auto_close(int *fd)
 }
 #define WK_AUTO_FD __attribute__((cleanup(wk_files_auto_close)))
 
+/*
+ * Distrust: everything beneath one folder (the kubelet's pods) belongs to strangers, who may put
+ * symlinks, fifos, devices and other files there at any time. Paths beneath it are walked by
+ * openat2(2) with RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS; the folder itself and
+ * those above it are trusted. Process-wide: set at start, before other threads. Another call
+ * replaces the folder; NULL forgets it. Copies @folder, which must be absolute.
+ */
+void wk_files_distrust(const char *folder);
+/* TRUE when @path lies beneath the distrusted folder. Any thread. */
+gboolean wk_files_is_distrusted(const char *path);
+
+/* open(2) with O_CLOEXEC, @flags without O_CREAT; minds the distrusted folder. What it opens may be
+ * anything: give O_PATH, or O_DIRECTORY. Returns: the descriptor, or -1 with errno (ELOOP or EXDEV:
+ * a symlink beneath the distrusted folder). */
+int wk_files_open(const char *path, int flags);
+/* The same for @path beneath @folder_fd: no symlink, never above it. */
+int wk_files_open_beneath(int folder_fd, const char *path, int flags);
+/* The same for @path as a process whose root is @root_fd sees it: symlinks are followed inside
+ * that root, magic links never. */
+int wk_files_open_in_root(int root_fd, const char *path, int flags);
+/* Opens what the O_PATH descriptor @path_fd stands for, whatever its name is now: look with fstat
+ * first, so that no device or fifo is ever opened. Returns: the descriptor, or -1 with errno. */
+int wk_files_reopen(int path_fd, int flags);
+
 /* Opens a folder O_DIRECTORY|O_NOFOLLOW. Returns: the descriptor, or -1 with an errno error.
- * Only the last component is protected; the folders above must belong to root. */
+ * Only the last component is protected; the folders above must belong to root, or be distrusted. */
 int wk_files_open_folder(const char *path, GError **error);
 
-/* Opens @name in @folder_fd with @flags plus O_NOFOLLOW|O_CLOEXEC|O_NONBLOCK and checks that it is
- * a regular file. Returns: the descriptor, or -1: WK_ERROR_NOT_FOUND when there is none. */
+/* Opens @name in @folder_fd with @flags plus O_NOFOLLOW|O_CLOEXEC|O_NONBLOCK; it must be a regular
+ * file, and nothing else is ever opened. With O_CREAT it must be O_EXCL, too.
+ * Returns: the descriptor, or -1: WK_ERROR_NOT_FOUND when there is none, WK_ERROR_CORRUPT when it
+ * is something else, WK_ERROR_UNAVAILABLE "ImageInUse" while somebody holds a lease on it. */
 int wk_files_open_at(int folder_fd, const char *name, int flags, GError **error);
 
 /* fsync; one failure is final (I2: a second fsync after EIO proves nothing). */

@@ -13,7 +13,10 @@ G_BEGIN_DECLS
  * data_len <= 1 MiB checked before anything is read.
  *
  * Every function blocks and may be called in any worker. Names are looked up in a folder that is
- * opened O_NOFOLLOW; the file itself is opened O_NOFOLLOW and must be regular.
+ * opened O_NOFOLLOW (beneath a distrusted folder: without any symlink on the way, base/files.h);
+ * the file itself must be regular, nothing else is ever opened. So each of these may be called on a
+ * path in a pod, whose owner changes it meanwhile: what he gets is an error, or his own file
+ * changed.
  */
 typedef enum {
     WK_IMAGE_ABSENT,
@@ -83,7 +86,9 @@ gboolean wk_image_read_back(const char *path, const WkFileId *file, guint64 head
                             char *header_digest, char *body_digest, GError **error);
 
 /* Writes a guard as "<@path>.wukong-guard" (O_EXCL after removing an old one), to be synced and
- * renamed over @path by the next two. 92 bytes, magic "WukongGuardImage" and zeroes. */
+ * renamed over @path by the next two. 92 bytes, magic "WukongGuardImage" and zeroes. Beneath a
+ * distrusted folder it gets owner and SELinux label of the folder it lies in, so that the pod's
+ * libvirt can read it. */
 gboolean wk_guard_write(const char *path, GError **error);
 gboolean wk_guard_sync(const char *path, GError **error);
 gboolean wk_guard_rename(const char *path, GError **error);

@@ -18,6 +18,18 @@ G_BEGIN_DECLS
  * difference: its storage may only be late.
  */
 
+/*
+ * Each function has a variant for a guest in a pod: @root_fd is the root of its launcher
+ * (wk_pod_open_root()), paths are looked up inside it, symlinks too, so that nothing outside is
+ * ever reached; only regular files, folders and block devices are opened. -1: this host's root.
+ * @root_fd stays the caller's.
+ */
+gboolean wk_witness_sync_disks_in(int root_fd, const WkFacts *facts, GError **error);
+GPtrArray *wk_witness_take_in(int root_fd, const WkFacts *facts, GError **error);
+gboolean wk_witness_same_in(int root_fd, GPtrArray *recorded, char **what, GError **error);
+gboolean wk_witness_not_after_in(int root_fd, const WkFacts *facts, gint64 image_mtime_ns,
+                                 char **what, GError **error);
+
 /* fsync of every writable disk file (block devices too). */
 gboolean wk_witness_sync_disks(const WkFacts *facts, GError **error);
 
