@@ -7,39 +7,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#define LABEL_NAME  "security.selinux"
+#define LABEL_BYTES 1024 /* a context with all its categories has some 300 */
 
 int
 wk_files_open_folder(const char *path, GError **error)
 {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const int fd = wk_files_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 
     if (fd < 0)
         wk_error_set_errno(error, errno, "opening folder '%s'", path);
     return fd;
-}
-
-int
-wk_files_open_at(int folder_fd, const char *name, int flags, GError **error)
-{
-    WK_AUTO_FD int fd =
-        openat(folder_fd, name, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
-    struct stat st;
-
-    if (fd < 0 && errno == ENOENT) {
-        wk_error_set(error, WK_ERROR_NOT_FOUND, NULL, "no file '%s'", name);
-        return -1;
-    }
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        wk_error_set_errno(error, errno, "opening '%s'", name);
-        return -1;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        wk_error_set(error, WK_ERROR_CORRUPT, NULL, "'%s' is not a regular file", name);
-        return -1;
-    }
-    return g_steal_fd(&fd);
 }
 
 gboolean
@@ -59,10 +42,42 @@ wk_files_sync_folder(const char *path, GError **error)
     return fd >= 0 && wk_files_sync(fd, path, error);
 }
 
+/* Returns: the length of the label of @fd, 0 when it has none or nobody asks for one here, or -1.
+ */
+static gssize
+read_label(int fd, char *label, gsize size)
+{
+    const gssize length = fgetxattr(fd, LABEL_NAME, label, size);
+
+    return length < 0 && (errno == ENODATA || errno == EOPNOTSUPP) ? 0 : length;
+}
+
+gboolean
+wk_files_copy_label(int fd, int like_fd, const char *what, GError **error)
+{
+    char wanted[LABEL_BYTES];
+    char present[LABEL_BYTES];
+    const gssize length = read_label(like_fd, wanted, sizeof wanted);
+
+    if (length == 0)
+        return TRUE;
+    if (length > 0 && read_label(fd, present, sizeof present) == length
+        && memcmp(wanted, present, (gsize)length) == 0)
+        return TRUE;
+    if (length > 0 && fsetxattr(fd, LABEL_NAME, wanted, (gsize)length, 0) == 0)
+        return TRUE;
+    wk_error_set_errno(error, errno, "giving %s the SELinux label of its folder", what);
+    return FALSE;
+}
+
 gboolean
 wk_files_make_folder(const char *path, GError **error)
 {
-    if (g_mkdir(path, 0700) == 0 || errno == EEXIST)
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_autofree char *name = g_path_get_basename(path);
+    WK_AUTO_FD int fd = wk_files_open(parent, O_PATH | O_DIRECTORY);
+
+    if (fd >= 0 && (mkdirat(fd, name, 0700) == 0 || errno == EEXIST))
         return TRUE;
     wk_error_set_errno(error, errno, "making folder '%s'", path);
     return FALSE;
@@ -122,9 +137,10 @@ wk_files_mtime_ns(const struct stat *st)
 gboolean
 wk_files_free_bytes(const char *path, guint64 *free_bytes, guint64 *size_bytes, GError **error)
 {
+    WK_AUTO_FD int fd = wk_files_open(path, O_PATH);
     struct statvfs fs;
 
-    if (statvfs(path, &fs) < 0) {
+    if (fd < 0 || fstatvfs(fd, &fs) < 0) {
         wk_error_set_errno(error, errno, "asking for the free space of '%s'", path);
         return FALSE;
     }

@@ -45,7 +45,7 @@ int wk_files_reopen(int path_fd, int flags);
 int wk_files_open_folder(const char *path, GError **error);
 
 /* Opens @name in @folder_fd with @flags plus O_NOFOLLOW|O_CLOEXEC|O_NONBLOCK; it must be a regular
- * file, and nothing else is ever opened. With O_CREAT it must be O_EXCL, too.
+ * file, and nothing else is ever opened. O_CREAT without O_EXCL is for folders of ours.
  * Returns: the descriptor, or -1: WK_ERROR_NOT_FOUND when there is none, WK_ERROR_CORRUPT when it
  * is something else, WK_ERROR_UNAVAILABLE "ImageInUse" while somebody holds a lease on it. */
 int wk_files_open_at(int folder_fd, const char *name, int flags, GError **error);
@@ -53,6 +53,9 @@ int wk_files_open_at(int folder_fd, const char *name, int flags, GError **error)
 /* fsync; one failure is final (I2: a second fsync after EIO proves nothing). */
 gboolean wk_files_sync(int fd, const char *what, GError **error);
 gboolean wk_files_sync_folder(const char *path, GError **error);
+
+/* Gives @fd the SELinux label of @like_fd, where it has one. Neither may be O_PATH. */
+gboolean wk_files_copy_label(int fd, int like_fd, const char *what, GError **error);
 
 /* Makes @path with mode 0700 unless it is there; its parent must be. */
 gboolean wk_files_make_folder(const char *path, GError **error);

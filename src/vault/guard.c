@@ -55,7 +55,7 @@ wk_guard_write(const char *path, GError **error)
         return FALSE;
     }
     fd = wk_files_open_at(draft.folder_fd, draft.name, O_WRONLY | O_CREAT | O_EXCL, error);
-    if (fd < 0)
+    if (fd < 0 || (wk_files_is_distrusted(path) && !wk_place_adopt(&draft, fd, error)))
         return FALSE;
     fill_guard(bytes);
     return wk_files_write_at(fd, bytes, sizeof bytes, 0, draft.path, error);

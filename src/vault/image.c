@@ -135,10 +135,8 @@ wk_image_look(const char *path, WkImageLook *look, GError **error)
     return TRUE;
 }
 
-/* Opens @path if it is @file's inode; otherwise (missing, another, no regular file) @fd stays -1,
- * which is no error: there is nothing of ours to change. */
-static gboolean
-open_if_inode(const char *path, const WkFileId *file, int flags, int *fd, GError **error)
+gboolean
+wk_image_open_inode(const char *path, const WkFileId *file, int flags, int *fd, GError **error)
 {
     g_auto(WkPlace) place = WK_PLACE_INIT;
     g_autoptr(GError) complaint = NULL;
@@ -167,7 +165,7 @@ wk_image_kill(const char *path, const WkFileId *file, GError **error)
     WK_AUTO_FD int fd = -1;
     char magic[WK_IMAGE_MAGIC_BYTES] = { 0 };
 
-    if (!open_if_inode(path, file, O_RDWR, &fd, error))
+    if (!wk_image_open_inode(path, file, O_RDWR, &fd, error))
         return FALSE;
     if (fd < 0)
         return TRUE;
@@ -185,7 +183,7 @@ wk_image_sync(const char *path, const WkFileId *file, GError **error)
 {
     WK_AUTO_FD int fd = -1;
 
-    if (!open_if_inode(path, file, O_RDONLY, &fd, error))
+    if (!wk_image_open_inode(path, file, O_RDONLY, &fd, error))
         return FALSE;
     return fd < 0 || wk_files_sync(fd, path, error);
 }

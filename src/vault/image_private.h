@@ -35,6 +35,11 @@ G_STATIC_ASSERT(sizeof(WkImageHeader) == WK_IMAGE_FIXED_BYTES);
 /* Returns: 92 + data_len, or 0 when this is no header that can be read. */
 guint64 wk_image_header_bytes(const WkImageHeader *header);
 
+/* Opens @path if it is @file's inode; otherwise (missing, another, no regular file) @fd stays -1,
+ * which is no error: there is nothing of ours to change. */
+gboolean
+wk_image_open_inode(const char *path, const WkFileId *file, int flags, int *fd, GError **error);
+
 /* TRUE when the @size_bytes long file at @fd is a guard of ours, whole. */
 gboolean wk_guard_is_at(int fd, guint64 size_bytes);
 

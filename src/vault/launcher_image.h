@@ -68,7 +68,8 @@ char *wk_launcher_header_get_xml(GBytes *header, GError **error);
 
 /* Returns: (transfer full): the header with @xml for its XML, as libvirt itself would write it
  * (virDomainSaveImageDefineXML): XML, NUL, cookie, NULs up to the same data_len, so that the body
- * stays where it is. WK_ERROR_REFUSED "ImageXmlTooLong" when it does not fit, WK_ERROR_CORRUPT when
+ * stays where it is. It says paused, whatever it said (I1). WK_ERROR_REFUSED "ImageXmlTooLong" when
+ * it does not fit, WK_ERROR_CORRUPT when
  * @header is not one. */
 GBytes *wk_launcher_header_with_xml(GBytes *header, const char *xml, GError **error);
 

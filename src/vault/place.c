@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 void
 wk_place_clear(WkPlace *self)
@@ -28,7 +29,7 @@ wk_place_open(const char *path, WkPlace *self, GError **error)
         wk_error_set(error, WK_ERROR_INVALID, NULL, "'%s' does not name a file", path);
         return FALSE;
     }
-    self->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    self->folder_fd = wk_files_open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (self->folder_fd < 0 && errno == ENOENT) {
         wk_error_set(error, WK_ERROR_NOT_FOUND, NULL, "no folder '%s'", folder);
         return FALSE;
@@ -45,9 +46,9 @@ wk_place_open(const char *path, WkPlace *self, GError **error)
 int
 wk_place_open_file(const WkPlace *self, int flags, struct stat *st, GError **error)
 {
+    g_autoptr(GError) complaint = NULL;
     WK_AUTO_FD int fd = -1;
 
-    /* look before opening: opening a device or a fifo can have effects of its own */
     if (fstatat(self->folder_fd, self->name, st, AT_SYMLINK_NOFOLLOW) < 0) {
         if (errno == ENOENT)
             wk_error_set(error, WK_ERROR_NOT_FOUND, NULL, "no file '%s'", self->path);
@@ -59,9 +60,15 @@ wk_place_open_file(const WkPlace *self, int flags, struct stat *st, GError **err
         wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' is not a regular file", self->path);
         return -1;
     }
-    fd = wk_files_open_at(self->folder_fd, self->name, flags, error);
-    if (fd < 0)
+    fd = wk_files_open_at(self->folder_fd, self->name, flags, &complaint);
+    if (g_error_matches(complaint, WK_ERROR, WK_ERROR_CORRUPT)) { /* it was replaced just now */
+        wk_error_set(error, WK_ERROR_CONFLICT, NULL, "'%s' is not a regular file", self->path);
         return -1;
+    }
+    if (fd < 0) {
+        g_propagate_error(error, g_steal_pointer(&complaint));
+        return -1;
+    }
     if (fstat(fd, st) < 0) {
         wk_error_set_errno(error, errno, "looking at '%s'", self->path);
         return -1;
@@ -76,6 +83,19 @@ wk_place_is_inode(const WkPlace *self, const struct stat *st)
 
     return fstatat(self->folder_fd, self->name, &now, AT_SYMLINK_NOFOLLOW) == 0
            && now.st_dev == st->st_dev && now.st_ino == st->st_ino;
+}
+
+gboolean
+wk_place_adopt(const WkPlace *self, int fd, GError **error)
+{
+    struct stat folder;
+
+    if (fstat(self->folder_fd, &folder) < 0 || fchmod(fd, 0600) < 0
+        || fchown(fd, folder.st_uid, folder.st_gid) < 0) {
+        wk_error_set_errno(error, errno, "giving '%s' the owner of its folder", self->path);
+        return FALSE;
+    }
+    return wk_files_copy_label(fd, self->folder_fd, self->path, error);
 }
 
 void

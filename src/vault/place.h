@@ -37,6 +37,10 @@ int wk_place_open_file(const WkPlace *self, int flags, struct stat *st, GError *
 /* TRUE when the name is this very inode now. */
 gboolean wk_place_is_inode(const WkPlace *self, const struct stat *st);
 
+/* Gives the file @fd owner, group and SELinux label of the folder, and mode 0600: how libvirt in a
+ * pod has its own files. */
+gboolean wk_place_adopt(const WkPlace *self, int fd, GError **error);
+
 /* What identifies the file of @st. */
 void wk_file_id_from_stat(const struct stat *st, WkFileId *file);
 

@@ -87,12 +87,12 @@ test_open_at(void **state)
         WkErrorCode code;
     } refused[] = {
         { "none", O_RDONLY, WK_ERROR_NOT_FOUND },
-        { "link", O_RDONLY, WK_ERROR_FAILED },
-        { "link", O_RDWR, WK_ERROR_FAILED },
+        { "link", O_RDONLY, WK_ERROR_CORRUPT },
+        { "link", O_RDWR, WK_ERROR_CORRUPT },
         { "fifo", O_RDONLY, WK_ERROR_CORRUPT },
-        { "fifo", O_WRONLY, WK_ERROR_FAILED },
+        { "fifo", O_WRONLY, WK_ERROR_CORRUPT },
         { ".", O_RDONLY, WK_ERROR_CORRUPT },
-        { "folder-link", O_RDONLY, WK_ERROR_FAILED },
+        { "folder-link", O_RDONLY, WK_ERROR_CORRUPT },
         { "link", O_CREAT | O_WRONLY, WK_ERROR_FAILED },
     };
     const Folder *folder = *state;
