@@ -21,14 +21,24 @@
 /* Stands where a path would: a path begins with '/'. */
 #define REMOTE_PREFIX "remote:"
 
+/* In a pod a path is looked up inside the pod's root, and what is found there is held before it is
+ * looked at. */
+static gboolean
+stat_in_root(int root_fd, const char *path, struct stat *st)
+{
+    WK_AUTO_FD int found = wk_files_open_in_root(root_fd, path, O_PATH);
+
+    return found >= 0 && fstat(found, st) == 0;
+}
+
 /*
  * A path in a domain's XML may be a symlink (/dev/disk/by-id, a storage pool of links): it is
  * followed, what counts is what it leads to.
  */
 static gboolean
-stat_path(const char *path, struct stat *st, GError **error)
+stat_path(int root_fd, const char *path, struct stat *st, GError **error)
 {
-    if (stat(path, st) == 0)
+    if (root_fd < 0 ? stat(path, st) == 0 : stat_in_root(root_fd, path, st))
         return TRUE;
     if (errno == ENOENT)
         wk_error_set(error, WK_ERROR_NOT_FOUND, NULL, "disk '%s' is not there", path);
@@ -37,19 +47,45 @@ stat_path(const char *path, struct stat *st, GError **error)
     return FALSE;
 }
 
+static gboolean
+check_kind(const struct stat *st, const char *path, GError **error)
+{
+    if (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) || S_ISBLK(st->st_mode))
+        return TRUE;
+    wk_error_set(error, WK_ERROR_REFUSED, NULL,
+                 "disk '%s' is neither a file, a folder nor a block device", path);
+    return FALSE;
+}
+
+/* Opens what was looked at, and nothing else that took its place. */
+static int
+open_in_root(int root_fd, const char *path, struct stat *st, GError **error)
+{
+    WK_AUTO_FD int found = wk_files_open_in_root(root_fd, path, O_PATH);
+    int fd;
+
+    if (found < 0 || fstat(found, st) < 0) {
+        wk_error_set_errno(error, errno, "opening disk '%s'", path);
+        return -1;
+    }
+    if (!check_kind(st, path, error))
+        return -1;
+    fd = wk_files_reopen(found, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        wk_error_set_errno(error, errno, "opening disk '%s'", path);
+    return fd;
+}
+
 /* Opened, not only looked at: that is when a network file system asks its server again. */
 static int
-open_path(const char *path, struct stat *st, GError **error)
+open_path(int root_fd, const char *path, struct stat *st, GError **error)
 {
     WK_AUTO_FD int fd = -1;
 
-    if (!stat_path(path, st, error))
+    if (!stat_path(root_fd, path, st, error) || !check_kind(st, path, error))
         return -1;
-    if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode) && !S_ISBLK(st->st_mode)) {
-        wk_error_set(error, WK_ERROR_REFUSED, NULL,
-                     "disk '%s' is neither a file, a folder nor a block device", path);
-        return -1;
-    }
+    if (root_fd >= 0)
+        return open_in_root(root_fd, path, st, error);
     fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, st) < 0) {
         wk_error_set_errno(error, errno, "opening disk '%s'", path);
@@ -198,19 +234,19 @@ identify_device(const struct stat *st, WkFileId *file)
 
 /* Returns: (transfer full): how @path looks now, or NULL. */
 static WkWitness *
-take_one(const char *path, GError **error)
+take_one(int root_fd, const char *path, GError **error)
 {
     WK_AUTO_FD int fd = -1;
     WkFileId file = { 0 };
     struct stat st;
 
-    if (!stat_path(path, &st, error))
+    if (!stat_path(root_fd, path, &st, error))
         return NULL;
     if (S_ISBLK(st.st_mode)) {
         identify_device(&st, &file);
         return wk_witness_new(path, TRUE, &file);
     }
-    fd = open_path(path, &st, error);
+    fd = open_path(root_fd, path, &st, error);
     if (fd < 0)
         return NULL;
     if (!S_ISDIR(st.st_mode))
@@ -238,7 +274,7 @@ counts(const WkDiskFact *disk)
 }
 
 GPtrArray *
-wk_witness_take(const WkFacts *facts, GError **error)
+wk_witness_take_in(int root_fd, const WkFacts *facts, GError **error)
 {
     g_autoptr(GPtrArray) witnesses = wk_witness_array_new();
 
@@ -248,7 +284,7 @@ wk_witness_take(const WkFacts *facts, GError **error)
 
         if (disk->readonly)
             continue;
-        witness = counts(disk) ? take_one(disk->path, error) : take_remote(disk);
+        witness = counts(disk) ? take_one(root_fd, disk->path, error) : take_remote(disk);
         if (witness == NULL)
             return NULL;
         g_ptr_array_add(witnesses, witness);
@@ -266,14 +302,14 @@ sync_file(int folder_fd, const char *name, const struct stat *st G_GNUC_UNUSED,
 }
 
 static gboolean
-sync_one(const char *path, GError **error)
+sync_one(int root_fd, const char *path, GError **error)
 {
     WK_AUTO_FD int fd = -1;
     g_autofree char *what = g_strdup_printf("disk '%s'", path);
     Walk walk = { path, sync_file, NULL, FOLDER_FILES_MAX };
     struct stat st;
 
-    fd = open_path(path, &st, error);
+    fd = open_path(root_fd, path, &st, error);
     if (fd < 0)
         return FALSE;
     if (S_ISDIR(st.st_mode) && !walk_folder(&walk, fd, FOLDER_DEPTH_MAX, error))
@@ -282,12 +318,12 @@ sync_one(const char *path, GError **error)
 }
 
 gboolean
-wk_witness_sync_disks(const WkFacts *facts, GError **error)
+wk_witness_sync_disks_in(int root_fd, const WkFacts *facts, GError **error)
 {
     for (guint i = 0; i < facts->disks->len; i++) {
         const WkDiskFact *disk = g_ptr_array_index(facts->disks, i);
 
-        if (counts(disk) && !sync_one(disk->path, error))
+        if (counts(disk) && !sync_one(root_fd, disk->path, error))
             return FALSE;
     }
     return TRUE;
@@ -312,7 +348,7 @@ find_difference(const WkWitness *then, const WkWitness *now)
 }
 
 gboolean
-wk_witness_same(GPtrArray *recorded, char **what, GError **error)
+wk_witness_same_in(int root_fd, GPtrArray *recorded, char **what, GError **error)
 {
     for (guint i = 0; i < recorded->len; i++) {
         const WkWitness *then = g_ptr_array_index(recorded, i);
@@ -321,7 +357,7 @@ wk_witness_same(GPtrArray *recorded, char **what, GError **error)
 
         if (g_str_has_prefix(then->path, REMOTE_PREFIX))
             continue;
-        now = take_one(then->path, error);
+        now = take_one(root_fd, then->path, error);
         if (now == NULL)
             return FALSE;
         difference = find_difference(then, now);
@@ -334,9 +370,10 @@ wk_witness_same(GPtrArray *recorded, char **what, GError **error)
 }
 
 gboolean
-wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what, GError **error)
+wk_witness_not_after_in(int root_fd, const WkFacts *facts, gint64 image_mtime_ns, char **what,
+                        GError **error)
 {
-    g_autoptr(GPtrArray) witnesses = wk_witness_take(facts, error);
+    g_autoptr(GPtrArray) witnesses = wk_witness_take_in(root_fd, facts, error);
 
     if (witnesses == NULL)
         return FALSE;
@@ -349,4 +386,28 @@ wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what, G
         return FALSE;
     }
     return TRUE;
+}
+
+gboolean
+wk_witness_sync_disks(const WkFacts *facts, GError **error)
+{
+    return wk_witness_sync_disks_in(-1, facts, error);
+}
+
+GPtrArray *
+wk_witness_take(const WkFacts *facts, GError **error)
+{
+    return wk_witness_take_in(-1, facts, error);
+}
+
+gboolean
+wk_witness_same(GPtrArray *recorded, char **what, GError **error)
+{
+    return wk_witness_same_in(-1, recorded, what, error);
+}
+
+gboolean
+wk_witness_not_after(const WkFacts *facts, gint64 image_mtime_ns, char **what, GError **error)
+{
+    return wk_witness_not_after_in(-1, facts, image_mtime_ns, what, error);
 }
