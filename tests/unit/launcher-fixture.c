@@ -36,12 +36,21 @@ launcher_reset(const Launcher *self)
     make(self->save, 0700, LAUNCHER_USER);
 }
 
+/* Whatever of a pod's way is looked for in its folder leads there. */
 static void
 make_victim(Launcher *self)
 {
+    static const char *const ways[] = { "volumes", "kubernetes.io~empty-dir",
+                                        "private", "libvirt",
+                                        "qemu",    "save" };
     g_autofree char *folder = g_path_get_dirname(self->victim);
 
     make(folder, 0755, 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autofree char *way = g_build_filename(folder, ways[i], NULL);
+
+        assert_int_equal(symlink(".", way), 0);
+    }
     fixture_write(self->victim, VICTIM_TEXT, strlen(VICTIM_TEXT));
     assert_int_equal(stat(self->victim, &self->victim_file), 0);
     assert_int_equal(stat(folder, &self->victim_folder), 0);
