@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Launcher pods come and go: what is told, what it costs, and how soon. */
+/*
+ * Launcher pods come and go: what is told, what it costs, and how soon. With --calls one life of a
+ * pod, guard included, for strace to see by which calls (test-pod-calls).
+ */
 #include "config.h"
 
 #include "pods-fixture.h"
@@ -11,6 +14,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NEED_ROOT()                                                                                \
@@ -374,11 +378,66 @@ test_soon(void **state)
     assert_true(g_array_index(times, gint64, RUNS / 2) <= BOUND_US);
 }
 
+/* ---- by which calls ---- */
+
+/* Its own process, so that strace sees only the agent's calls. */
+static void
+play_kubelet(const Pods *self, int wait_for)
+{
+    g_autofree char *socket = pods_path(self, 1, PODS_EMPTY_DIR "/libvirt-runtime/virtqemud-sock");
+    char go;
+    pid_t pid;
+
+    pods_make(self, 1, pods_usual);
+    (void)!read(wait_for, &go, 1);
+    fixture_write(socket, "", 0);
+    pid = pods_launch(self, 1, &usual);
+    (void)!read(wait_for, &go, 1);
+    pods_kill(pid);
+    pods_remove(self, 1);
+    _exit(0);
+}
+
+static void
+test_calls(void **state)
+{
+    Pods *self = *state;
+    g_autofree char *folder = g_build_filename(self->kubelet, "pods", NULL);
+    WK_AUTO_FD int root = -1;
+    int ends[2];
+    pid_t pid;
+
+    NEED_ROOT();
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    self->on_appeared = put_guard;
+    wk_files_distrust(folder);
+    pods_start(self);
+    print_message("begin %s\n", self->kubelet);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        play_kubelet(self, ends[0]);
+    pods_expect(self, "appeared 1\n");
+    assert_int_equal(write(ends[1], "y", 1), 1);
+    pods_expect(self, "ready 1\n");
+    root = wk_pod_open_root(self->last, NULL);
+    assert_true(root >= 0);
+    assert_int_equal(wk_pod_open_socket(self->last, NULL), -1); /* it is a file */
+    assert_int_equal(write(ends[1], "y", 1), 1);
+    pods_expect(self, "gone 1\n");
+    print_message("end\n");
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    wk_files_distrust(NULL);
+    (void)g_close(ends[0], NULL);
+    (void)g_close(ends[1], NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pods_setup, pods_teardown)
 
 int
-main(void)
+main(int argc, char **argv)
 {
+    const struct CMUnitTest calls[] = { TEST(test_calls) };
     const struct CMUnitTest tests[] = {
         TEST(test_life),
         TEST(test_there_before),
@@ -394,5 +453,7 @@ main(void)
         TEST(test_soon),
     };
 
+    if (argc > 1 && g_str_equal(argv[1], "--calls"))
+        return cmocka_run_group_tests(calls, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
