@@ -5,6 +5,7 @@
 
 #include "base/files.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,7 +44,21 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    static const char *const names[] = { "file", "link", "folder-link", "fifo", "new", "made" };
+    static const char *const names[] = { "file",
+                                         "link",
+                                         "folder-link",
+                                         "fifo",
+                                         "new",
+                                         "made",
+                                         "absolute",
+                                         "stranger-link",
+                                         "strange/link",
+                                         "strange/in-link",
+                                         "strange/root",
+                                         "strange/in/file",
+                                         "strange/in/made",
+                                         "strange/in",
+                                         "strange" };
     Folder *folder = *state;
 
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
@@ -177,6 +192,87 @@ test_facts(void **state)
     unit_assert_error(&error, WK_ERROR_FAILED, "free space");
 }
 
+/* What leads out of a distrusted folder, or by a symlink, is not opened; all else is as ever. */
+static const struct {
+    const char *path; /* in the test's folder; "strange" is distrusted */
+    int errnum;       /* 0: opens */
+} walks[] = {
+    { "strange/in/file", 0 },
+    { "strange", 0 },
+    { "strange/.", 0 },
+    { "strange//in/./file", 0 },
+    { "strange/in/../in/file", 0 },
+    { "strange/in/../../file", 0 }, /* which is not beneath */
+    { "strange/link", ELOOP },
+    { "strange/in-link/file", ELOOP },
+    { "strange/root/etc", ELOOP },
+    { "strange/none", ENOENT },
+    { "stranger-link", 0 },
+    { "folder-link/strange-not", ENOENT },
+};
+
+static void
+test_distrust(void **state)
+{
+    const Folder *folder = *state;
+    g_autofree char *strange = path_in(folder, "strange");
+    g_autofree char *slashes = g_strconcat(strange, "//", NULL);
+    g_autofree char *made = path_in(folder, "strange/in-link/made");
+    g_autoptr(GError) error = NULL;
+    WK_AUTO_FD int fd = -1;
+    guint64 free_bytes;
+
+    assert_int_equal(mkdirat(folder->fd, "strange", 0700), 0);
+    fd = openat(folder->fd, "strange", O_PATH | O_CLOEXEC);
+    assert_int_equal(mkdirat(fd, "in", 0700), 0);
+    assert_int_equal(linkat(folder->fd, "file", fd, "in/file", 0), 0);
+    assert_int_equal(symlinkat("in/file", fd, "link"), 0);
+    assert_int_equal(symlinkat("in", fd, "in-link"), 0);
+    assert_int_equal(symlinkat("/", fd, "root"), 0);
+    assert_int_equal(symlinkat("file", folder->fd, "stranger-link"), 0);
+    wk_files_distrust(slashes);
+    for (gsize i = 0; i < G_N_ELEMENTS(walks); i++) {
+        g_autofree char *path = g_strconcat(folder->path, "/", walks[i].path, NULL);
+        WK_AUTO_FD int opened = wk_files_open(path, O_RDONLY);
+
+        if (walks[i].errnum == 0 ? opened < 0 : opened >= 0 || errno != walks[i].errnum)
+            fail_msg("'%s': %s", walks[i].path, g_strerror(errno));
+    }
+    assert_false(wk_files_is_distrusted(strange));
+    assert_true(wk_files_is_distrusted(made));
+    assert_false(wk_files_make_folder(made, &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "made");
+    assert_int_equal(wk_files_open_folder(made, &error), -1);
+    unit_assert_error(&error, WK_ERROR_FAILED, "made");
+    assert_false(wk_files_free_bytes(made, &free_bytes, NULL, &error));
+    unit_assert_error(&error, WK_ERROR_FAILED, "made");
+    wk_files_distrust(NULL);
+    assert_true(wk_files_make_folder(made, &error));
+}
+
+/* In a root of its own a path stays there, wherever it points. */
+static void
+test_in_root(void **state)
+{
+    static const char *const inside[] = { "/file", "file", "link", "../../file", "absolute" };
+    const Folder *folder = *state;
+    WK_AUTO_FD int root = open("/", O_PATH | O_CLOEXEC);
+    WK_AUTO_FD int magic = -1;
+
+    assert_int_equal(symlinkat("/file", folder->fd, "absolute"), 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(inside); i++) {
+        WK_AUTO_FD int fd = wk_files_open_in_root(folder->fd, inside[i], O_RDONLY);
+
+        if (fd < 0)
+            fail_msg("'%s': %s", inside[i], g_strerror(errno));
+    }
+    assert_int_equal(wk_files_open_in_root(folder->fd, "/etc/passwd", O_RDONLY), -1);
+    assert_int_equal(errno, ENOENT);
+    magic = wk_files_open_in_root(root, "/proc/self/root/etc/passwd", O_RDONLY);
+    assert_int_equal(magic, -1);
+    assert_int_equal(errno, ELOOP);
+}
+
 int
 main(void)
 {
@@ -186,6 +282,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_read_and_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_make_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_facts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_in_root, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("base-files", tests, NULL, NULL);

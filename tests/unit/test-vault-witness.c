@@ -3,6 +3,7 @@
 
 #include "vault_fixture.h"
 
+#include "base/files.h"
 #include "vault/witness.h"
 
 #include <errno.h>
@@ -305,6 +306,50 @@ test_odd_kinds(void **state)
     fixture_expect_error(&error, WK_ERROR_FAILED, NULL);
 }
 
+/* A disk's path as a pod sees it: what is found is in the pod's root, whatever it points to. */
+static void
+test_in_root(void **state)
+{
+    static const char *const odd[] = { "fifo", "to-device", "to-itself", "outside" };
+    const char *inside = fixture_path(state, "disk");
+    const char *root_path = fixture_path(state, ".");
+    g_autoptr(WkFacts) facts = facts_of("/to-disk");
+    g_autoptr(GPtrArray) witnesses = NULL;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *what = NULL;
+    WK_AUTO_FD int root = open(root_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    WkFileId file;
+
+    fixture_write(inside, "disk", 4);
+    assert_int_equal(symlinkat("/disk", root, "to-disk"), 0); /* absolute, in that root */
+    assert_true(wk_witness_sync_disks_in(root, facts, &error));
+    witnesses = wk_witness_take_in(root, facts, &error);
+    fixture_no_error(&error);
+    file = fixture_file_id(inside);
+    assert_true(wk_file_id_equal(&((WkWitness *)g_ptr_array_index(witnesses, 0))->file, &file));
+    assert_true(wk_witness_same_in(root, witnesses, &what, &error));
+    assert_true(wk_witness_not_after_in(root, facts, file.mtime_ns, &what, &error));
+    fixture_write(inside, "more", 4);
+    set_mtime(inside, file.mtime_ns + 1);
+    assert_false(wk_witness_same_in(root, witnesses, &what, &error));
+    fixture_no_error(&error);
+    assert_int_equal(mkfifoat(root, "fifo", 0600), 0);
+    assert_int_equal(symlinkat("/dev/null", root, "to-device"), 0); /* none in that root */
+    assert_int_equal(symlinkat("to-itself", root, "to-itself"), 0);
+    assert_int_equal(symlinkat("/../../../etc/passwd", root, "outside"), 0);
+    for (gsize i = 0; i < G_N_ELEMENTS(odd); i++) {
+        g_autofree char *path = g_strconcat("/", odd[i], NULL);
+        g_autoptr(WkFacts) other = facts_of(path);
+
+        assert_null(wk_witness_take_in(root, other, &error));
+        assert_non_null(error);
+        g_clear_error(&error);
+        assert_false(wk_witness_sync_disks_in(root, other, &error));
+        assert_non_null(error);
+        g_clear_error(&error);
+    }
+}
+
 static void
 test_not_after(void **state)
 {
@@ -394,6 +439,7 @@ main(void)
         WITH_FOLDER(test_other_device_number),
         WITH_FOLDER(test_missing),
         WITH_FOLDER(test_symlink),
+        WITH_FOLDER(test_in_root),
         WITH_FOLDER(test_which_disks),
         WITH_FOLDER(test_no_disks),
         WITH_FOLDER(test_folder),
