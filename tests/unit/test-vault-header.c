@@ -90,9 +90,11 @@ expect_parts(GBytes *header, const char *xml, const char *cookie)
 static void
 test_rewrite(void **state)
 {
-    static const char *const texts[] = { XML, "<domain/>",
-                                         "<domain><name>longer than it was</name>"
-                                         "<uuid>of another pod</uuid></domain>" };
+    static const char *const texts[] = {
+        XML,
+        "<domain/>",
+        "<domain><name>longer than it was</name><uuid>of another pod</uuid></domain>",
+    };
     const char *path = fixture_path(state, "image");
 
     for (guint cookie = 0; cookie < 2; cookie++)

@@ -252,9 +252,10 @@ test_at_managed(void **state)
 {
     static const char *const names[] = { "", ".wukong-guard", ".wukong-image" };
     const Launcher *self = *state;
-    const WkFileId victim = victim_id(self);
+    WkFileId victim;
 
     NEED_ROOT();
+    victim = victim_id(self);
     for (gsize p = 0; p < G_N_ELEMENTS(plants); p++)
         for (gsize d = 0; d < G_N_ELEMENTS(deeds); d++)
             for (gsize n = 0; n < G_N_ELEMENTS(names); n++) {
@@ -277,13 +278,14 @@ static void
 test_on_the_way(void **state)
 {
     const Launcher *self = *state;
-    const WkFileId file = victim_id(self);
+    WkFileId file;
     g_autofree char *victims = g_path_get_dirname(self->victim);
     g_autofree char *pods = g_build_filename(self->kubelet, "pods", NULL);
     struct stat there;
     guint done = 0;
 
     NEED_ROOT();
+    file = victim_id(self);
     for (gsize d = 0; d < G_N_ELEMENTS(deeds); d++) {
         for (char *path = g_strdup(self->save); path != NULL;) {
             char *parent = g_path_get_dirname(path);
@@ -346,11 +348,12 @@ test_meanwhile(void **state)
 {
     const Launcher *self = *state;
     const guint rounds = fixture_rounds(300);
-    const WkFileId file = victim_id(self);
+    WkFileId file;
     Swapper swapper = { .launcher = self };
     GThread *thread;
 
     NEED_ROOT();
+    file = victim_id(self);
     (void)alarm(60); /* nothing waits for anybody */
     thread = g_thread_new("swap", swap, &swapper);
     for (guint i = 0; i < rounds; i++)
