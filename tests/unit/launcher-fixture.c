@@ -36,18 +36,17 @@ launcher_reset(const Launcher *self)
     make(self->save, 0700, LAUNCHER_USER);
 }
 
-/* Whatever of a pod's way is looked for in its folder leads there. */
+/* Whatever of a pod's way is looked for in its place leads to its folder. */
 static void
 make_victim(Launcher *self)
 {
-    static const char *const ways[] = { "volumes", "kubernetes.io~empty-dir",
-                                        "private", "libvirt",
-                                        "qemu",    "save" };
+    static const char *const ways[] = { LAUNCHER_UID, "volumes", "kubernetes.io~empty-dir",
+                                        "private",    "libvirt", "qemu" };
     g_autofree char *folder = g_path_get_dirname(self->victim);
 
     make(folder, 0755, 0);
     for (gsize i = 0; i < G_N_ELEMENTS(ways); i++) {
-        g_autofree char *way = g_build_filename(folder, ways[i], NULL);
+        g_autofree char *way = g_build_filename(self->victims, ways[i], NULL);
 
         assert_int_equal(symlink(".", way), 0);
     }
@@ -69,7 +68,8 @@ launcher_setup(void **state)
     self->save = g_build_filename(self->private_, "libvirt/qemu/save", NULL);
     self->managed = g_build_filename(self->save, "ns_vm.save", NULL);
     self->hold = g_build_filename(self->dir, "vault", LAUNCHER_GUEST, "image", NULL);
-    self->victim = g_build_filename(self->dir, "victim/file", NULL);
+    self->victims = g_build_filename(self->dir, "victims", NULL);
+    self->victim = g_build_filename(self->victims, "save/ns_vm.save", NULL);
     pods = g_build_filename(self->kubelet, "pods", NULL);
     wk_files_distrust(pods);
     if (geteuid() != 0)
@@ -92,6 +92,7 @@ launcher_teardown(void **state)
     g_free(self->save);
     g_free(self->managed);
     g_free(self->hold);
+    g_free(self->victims);
     g_free(self->victim);
     g_free(self);
     return 0;

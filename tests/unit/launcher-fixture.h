@@ -22,7 +22,8 @@ typedef struct {
     char *save;     /* <private>/libvirt/qemu/save */
     char *managed;  /* M: <save>/ns_vm.save */
     char *hold;     /* H: <dir>/vault/<guest>/image */
-    char *victim;   /* <dir>/victim/file */
+    char *victims;  /* a place where a pod's way leads on to the victim's folder */
+    char *victim;   /* <victims>/save/ns_vm.save, a file */
     struct stat victim_file;
     struct stat victim_folder;
 } Launcher;
