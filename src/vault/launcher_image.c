@@ -69,8 +69,9 @@ static void
 set_other_file_system(GError **error, const char *hold, const char *managed)
 {
     wk_error_set(error, WK_ERROR_REFUSED, "VaultOnOtherFileSystem",
-                 "can't link '%s' as '%s': they are on two file systems, or on two mounts of one; "
-                 "set vault-dir in [kubevirt] to a folder on the kubelet's file system",
+                 "can't link '%s' as '%s': they are on two file systems, two mounts of one, or "
+                 "under two project quotas; set vault-dir in [kubevirt] to a folder on the "
+                 "kubelet's file system",
                  hold, managed);
 }
 

@@ -33,7 +33,8 @@ gboolean wk_launcher_image_link(const char *hold, const char *managed, GError **
  * then, and because a lease is the owner's to take.
  * Returns: FALSE with WK_ERROR_UNAVAILABLE "ImageInUse" while there is a writer; WK_ERROR_CORRUPT
  * "ImageCorrupt" when the file is shorter than a header, longer than memory + 10 % + 64 MiB, has
- * more names than H and M, or is not @file's inode. mtime stays.
+ * more names than H and M, or is not @file's inode. mtime stays. Before it, nothing should read the
+ * file to its end: a stranger says where that is.
  */
 gboolean
 wk_launcher_image_claim(const char *hold, const WkFileId *file, guint64 memory_kib, GError **error);
