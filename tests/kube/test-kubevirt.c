@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is asked of KubeVirt's objects, asked of a real API server with the agent's own token: what
+<<<<<<< HEAD
  * its patches and their refusals really are, writers beside us, and what its watches tell. */
 #include "kube-e2e.h"
 
@@ -40,6 +41,18 @@ until(gboolean (*check)(gpointer data), gpointer data, const char *what)
         fail_msg("waited in vain: %s", what);
     g_source_remove(timer);
 }
+=======
+ * its patches and their refusals really are, and writers beside us. */
+#include "kubevirt-e2e.h"
+
+#include <string.h>
+
+#define WUKONG "web"
+#define LOCK   "wukong.novasphere.dev/saved-state"
+#define ROUNDS 25
+
+/* ---- one question ---- */
+>>>>>>> kubevirt
 
 typedef struct {
     gboolean done;
@@ -68,7 +81,11 @@ on_done(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     Result *self = data;
 
+<<<<<<< HEAD
     self->fine = wk_kubevirt_done_finish(kube, result, &self->error);
+=======
+    self->fine = wk_kubevirt_done_finish(kv_kube, result, &self->error);
+>>>>>>> kubevirt
     self->done = TRUE;
 }
 
@@ -77,7 +94,11 @@ on_locked(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     Result *self = data;
 
+<<<<<<< HEAD
     self->vmi = wk_kubevirt_lock_finish(kube, result, &self->error);
+=======
+    self->vmi = wk_kubevirt_lock_finish(kv_kube, result, &self->error);
+>>>>>>> kubevirt
     self->done = TRUE;
 }
 
@@ -86,7 +107,11 @@ on_vmi(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     Result *self = data;
 
+<<<<<<< HEAD
     self->vmi = wk_kubevirt_get_fresh_vmi_finish(kube, result, &self->error);
+=======
+    self->vmi = wk_kubevirt_get_fresh_vmi_finish(kv_kube, result, &self->error);
+>>>>>>> kubevirt
     self->done = TRUE;
 }
 
@@ -95,8 +120,13 @@ get_vmi(const char *name)
 {
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     wk_kubevirt_get_fresh_vmi(kube, NS, name, NULL, on_vmi, &result);
     until(is_done, &result, "a VMI");
+=======
+    wk_kubevirt_get_fresh_vmi(kv_kube, KV_NS, name, NULL, on_vmi, &result);
+    kv_until(is_done, &result, "a VMI");
+>>>>>>> kubevirt
     if (result.vmi == NULL)
         fail_msg("%s", result.error->message);
     return g_steal_pointer(&result.vmi);
@@ -106,8 +136,13 @@ static void
 lock(const WkVmi *vmi, Result *result)
 {
     result_clear(result);
+<<<<<<< HEAD
     wk_kubevirt_lock(kube, vmi, NULL, on_locked, result);
     until(is_done, result, "the lock");
+=======
+    wk_kubevirt_lock(kv_kube, vmi, NULL, on_locked, result);
+    kv_until(is_done, result, "the lock");
+>>>>>>> kubevirt
 }
 
 static void
@@ -115,8 +150,13 @@ unlock(const char *name, const char *uid)
 {
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     wk_kubevirt_unlock(kube, NS, name, uid, NULL, on_done, &result);
     until(is_done, &result, "the lock to be off");
+=======
+    wk_kubevirt_unlock(kv_kube, KV_NS, name, uid, NULL, on_done, &result);
+    kv_until(is_done, &result, "the lock to be off");
+>>>>>>> kubevirt
     if (!result.fine)
         fail_msg("%s", result.error->message);
 }
@@ -131,6 +171,7 @@ assert_failed(const Result *result, WkErrorCode code, const char *reason)
         || g_strcmp0(wk_error_get_reason(result->error), reason) != 0)
         fail_msg("code %d '%s' was expected, got %d", (int)code, reason, result->error->code);
 }
+<<<<<<< HEAD
 
 /* ---- the cluster's side ---- */
 
@@ -161,12 +202,18 @@ make_vmi(const char *name, const char *finalizers)
     lab_ok(lab_kube_apply(text, &error));
 }
 
+=======
+>>>>>>> kubevirt
 static char *
 finalizers_of(const char *name)
 {
     g_autofree char *object = g_strdup_printf("vmi/%s", name);
 
+<<<<<<< HEAD
     return kubectl("get", object, "--ignore-not-found", "-ojsonpath={.metadata.finalizers}");
+=======
+    return kv_kubectl("get", object, "--ignore-not-found", "-ojsonpath={.metadata.finalizers}");
+>>>>>>> kubevirt
 }
 
 static void
@@ -177,6 +224,7 @@ assert_finalizers(const char *name, const char *expected)
     assert_string_equal(out, expected);
 }
 
+<<<<<<< HEAD
 /* As KubeVirt does: it takes its finalizers off and the object goes, if nobody else has one. */
 static int
 teardown(void **state G_GNUC_UNUSED)
@@ -195,6 +243,8 @@ teardown(void **state G_GNUC_UNUSED)
     return 0;
 }
 
+=======
+>>>>>>> kubevirt
 /* ---- the lock ---- */
 
 static void
@@ -203,23 +253,38 @@ test_lock(void **state G_GNUC_UNUSED)
     g_autoptr(WkVmi) vmi = NULL;
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     make_vmi(NAME, "a.b/c");
     vmi = get_vmi(NAME);
+=======
+    kv_make_vmi(KV_NAME, "a.b/c");
+    vmi = get_vmi(KV_NAME);
+>>>>>>> kubevirt
     assert_false(vmi->has_lock);
     lock(vmi, &result);
     assert_non_null(result.vmi);
     assert_string_equal(result.vmi->uid, vmi->uid);
     assert_int_equal(result.vmi->lock_index, 1);
+<<<<<<< HEAD
     assert_finalizers(NAME, "[\"a.b/c\",\"" LOCK "\"]");
+=======
+    assert_finalizers(KV_NAME, "[\"a.b/c\",\"" LOCK "\"]");
+>>>>>>> kubevirt
     /* Once more, by the state with the lock: that is tested, and nothing is written. */
     g_clear_pointer(&vmi, wk_vmi_free);
     vmi = g_steal_pointer(&result.vmi);
     lock(vmi, &result);
     assert_non_null(result.vmi);
     assert_string_equal(result.vmi->resource_version, vmi->resource_version);
+<<<<<<< HEAD
     unlock(NAME, vmi->uid);
     assert_finalizers(NAME, "[\"a.b/c\"]");
     unlock(NAME, vmi->uid);
+=======
+    unlock(KV_NAME, vmi->uid);
+    assert_finalizers(KV_NAME, "[\"a.b/c\"]");
+    unlock(KV_NAME, vmi->uid);
+>>>>>>> kubevirt
 }
 
 static void
@@ -228,6 +293,7 @@ test_lock_is_the_first_finalizer(void **state G_GNUC_UNUSED)
     g_autoptr(WkVmi) vmi = NULL;
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     make_vmi(NAME, "");
     vmi = get_vmi(NAME);
     lock(vmi, &result);
@@ -235,6 +301,15 @@ test_lock_is_the_first_finalizer(void **state G_GNUC_UNUSED)
     assert_finalizers(NAME, "[\"" LOCK "\"]");
     unlock(NAME, vmi->uid);
     assert_finalizers(NAME, "");
+=======
+    kv_make_vmi(KV_NAME, "");
+    vmi = get_vmi(KV_NAME);
+    lock(vmi, &result);
+    assert_non_null(result.vmi);
+    assert_finalizers(KV_NAME, "[\"" LOCK "\"]");
+    unlock(KV_NAME, vmi->uid);
+    assert_finalizers(KV_NAME, "");
+>>>>>>> kubevirt
 }
 
 /* Somebody wrote since; the VMI is another one; it is on its way out: never a lock by accident. */
@@ -246,6 +321,7 @@ test_lock_refused(void **state G_GNUC_UNUSED)
     g_autoptr(WkVmi) next = NULL;
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     make_vmi(NAME, "a.b/c");
     vmi = get_vmi(NAME);
     do_kubectl("annotate", "vmi/" NAME, "x=y", NULL);
@@ -257,20 +333,45 @@ test_lock_refused(void **state G_GNUC_UNUSED)
     assert_failed(&result, WK_ERROR_CONFLICT, "Conflict");
     g_clear_pointer(&newer, wk_vmi_free);
     newer = get_vmi(NAME);
+=======
+    kv_make_vmi(KV_NAME, "a.b/c");
+    vmi = get_vmi(KV_NAME);
+    kv_do("annotate", "vmi/" KV_NAME, "x=y", NULL);
+    lock(vmi, &result);
+    assert_failed(&result, WK_ERROR_CONFLICT, "Conflict");
+    newer = get_vmi(KV_NAME);
+    kv_do("delete", "vmi/" KV_NAME, "--wait=false", NULL);
+    lock(newer, &result);
+    assert_failed(&result, WK_ERROR_CONFLICT, "Conflict");
+    g_clear_pointer(&newer, wk_vmi_free);
+    newer = get_vmi(KV_NAME);
+>>>>>>> kubevirt
     assert_true(newer->deleting);
     newer->deleting = FALSE; /* the server's own word */
     lock(newer, &result);
     assert_failed(&result, WK_ERROR_CONFLICT, "GuestDeleting");
+<<<<<<< HEAD
     do_kubectl("patch", "vmi/" NAME, "--type=merge", "-p={\"metadata\":{\"finalizers\":null}}");
     lock(newer, &result);
     assert_failed(&result, WK_ERROR_NOT_FOUND, "NotFound");
     make_vmi(NAME, "a.b/c");
     next = get_vmi(NAME);
+=======
+    kv_do("patch", "vmi/" KV_NAME, "--type=merge", "-p={\"metadata\":{\"finalizers\":null}}");
+    lock(newer, &result);
+    assert_failed(&result, WK_ERROR_NOT_FOUND, "NotFound");
+    kv_make_vmi(KV_NAME, "a.b/c");
+    next = get_vmi(KV_NAME);
+>>>>>>> kubevirt
     g_free(newer->resource_version);
     newer->resource_version = g_strdup(next->resource_version);
     lock(newer, &result);
     assert_failed(&result, WK_ERROR_CONFLICT, "Conflict");
+<<<<<<< HEAD
     assert_finalizers(NAME, "[\"a.b/c\"]");
+=======
+    assert_finalizers(KV_NAME, "[\"a.b/c\"]");
+>>>>>>> kubevirt
 }
 
 /* KubeVirt and we at the same finalizers, each time anew: none is lost. */
@@ -280,20 +381,32 @@ test_lock_beside_a_writer(void **state G_GNUC_UNUSED)
     guint conflicts = 0;
     static const char script[] =
         "for i in $(seq 1 200); do \"$0\" --kubeconfig " LAB_KUBE_ADMIN
+<<<<<<< HEAD
         " annotate --overwrite vmi/" NAME " i=$i >/dev/null || exit 0; done";
+=======
+        " annotate --overwrite vmi/" KV_NAME " i=$i >/dev/null || exit 0; done";
+>>>>>>> kubevirt
     g_autofree char *binary = g_build_filename(g_getenv("KUBEBUILDER_ASSETS"), "kubectl", NULL);
     const char *const argv[] = { "/bin/sh", "-c", script, binary, NULL };
     g_autoptr(GSubprocess) writer = NULL;
     g_autofree char *left = NULL;
 
+<<<<<<< HEAD
     make_vmi(NAME, "a.b/c");
+=======
+    kv_make_vmi(KV_NAME, "a.b/c");
+>>>>>>> kubevirt
     lab_ok((writer = g_subprocess_newv(argv, G_SUBPROCESS_FLAGS_NONE, &error)) != NULL);
     for (guint i = 0; i < ROUNDS; i++) {
         g_auto(Result) result = { 0 };
         g_autofree char *uid = NULL;
 
         while (result.vmi == NULL) {
+<<<<<<< HEAD
             g_autoptr(WkVmi) vmi = get_vmi(NAME);
+=======
+            g_autoptr(WkVmi) vmi = get_vmi(KV_NAME);
+>>>>>>> kubevirt
 
             lock(vmi, &result);
             conflicts += result.vmi == NULL;
@@ -301,13 +414,22 @@ test_lock_beside_a_writer(void **state G_GNUC_UNUSED)
                 assert_true(g_error_matches(result.error, WK_ERROR, WK_ERROR_CONFLICT));
         }
         uid = g_strdup(result.vmi->uid);
+<<<<<<< HEAD
         unlock(NAME, uid);
+=======
+        unlock(KV_NAME, uid);
+>>>>>>> kubevirt
     }
     g_subprocess_force_exit(writer);
     g_subprocess_wait(writer, NULL, NULL);
     g_print("# %u locks, %u conflicts\n", ROUNDS, conflicts);
+<<<<<<< HEAD
     assert_finalizers(NAME, "[\"a.b/c\"]");
     left = kubectl("get", "vmi/" NAME, "-ojsonpath={.metadata.annotations.i}", NULL);
+=======
+    assert_finalizers(KV_NAME, "[\"a.b/c\"]");
+    left = kv_kubectl("get", "vmi/" KV_NAME, "-ojsonpath={.metadata.annotations.i}", NULL);
+>>>>>>> kubevirt
     assert_true(strlen(left) > 0);
 }
 
@@ -319,6 +441,7 @@ test_lock_holds(void **state G_GNUC_UNUSED)
     g_autofree char *left = NULL;
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     make_vmi(NAME, "");
     vmi = get_vmi(NAME);
     lock(vmi, &result);
@@ -330,6 +453,19 @@ test_lock_holds(void **state G_GNUC_UNUSED)
     left = kubectl("get", "vmi", "-oname", NULL);
     assert_string_equal(left, "");
     unlock(NAME, vmi->uid);
+=======
+    kv_make_vmi(KV_NAME, "");
+    vmi = get_vmi(KV_NAME);
+    lock(vmi, &result);
+    kv_do("delete", "vmi/" KV_NAME, "--wait=false", NULL);
+    assert_finalizers(KV_NAME, "[\"" LOCK "\"]");
+    unlock(KV_NAME, "another-uid");
+    assert_finalizers(KV_NAME, "[\"" LOCK "\"]");
+    unlock(KV_NAME, vmi->uid);
+    left = kv_kubectl("get", "vmi", "-oname", NULL);
+    assert_string_equal(left, "");
+    unlock(KV_NAME, vmi->uid);
+>>>>>>> kubevirt
 }
 
 /* ---- small changes ---- */
@@ -338,8 +474,13 @@ static void
 set_autostart(const char *uid, gboolean autostart, Result *result)
 {
     result_clear(result);
+<<<<<<< HEAD
     wk_kubevirt_set_autostart(kube, NS, WUKONG, uid, autostart, NULL, on_done, result);
     until(is_done, result, "autoStart");
+=======
+    wk_kubevirt_set_autostart(kv_kube, KV_NS, WUKONG, uid, autostart, NULL, on_done, result);
+    kv_until(is_done, result, "autoStart");
+>>>>>>> kubevirt
 }
 
 static void
@@ -351,24 +492,38 @@ test_autostart(void **state G_GNUC_UNUSED)
     g_auto(Result) result = { 0 };
 
     lab_ok(lab_kube_wukong(WUKONG, &error));
+<<<<<<< HEAD
     uid = kubectl("get", "wk/" WUKONG, "-ojsonpath={.metadata.uid}", NULL);
     set_autostart(uid, FALSE, &result);
     assert_true(result.fine);
     off = kubectl("get", "wk/" WUKONG, "-ojsonpath={.spec}", NULL);
+=======
+    uid = kv_kubectl("get", "wk/" WUKONG, "-ojsonpath={.metadata.uid}", NULL);
+    set_autostart(uid, FALSE, &result);
+    assert_true(result.fine);
+    off = kv_kubectl("get", "wk/" WUKONG, "-ojsonpath={.spec}", NULL);
+>>>>>>> kubevirt
     assert_string_equal(off, "{\"cpu\":1,\"memory\":\"128Mi\",\"osImage\":\"lab\","
                              "\"startStrategy\":{\"autoStart\":false}}");
     set_autostart(uid, TRUE, &result);
     assert_true(result.fine);
     set_autostart("another-uid", FALSE, &result);
     assert_failed(&result, WK_ERROR_CONFLICT, "Replaced");
+<<<<<<< HEAD
     on = kubectl("get", "wk/" WUKONG, "-ojsonpath={.spec.startStrategy}", NULL);
     assert_string_equal(on, "{\"autoStart\":true}");
     do_kubectl("delete", "wk/" WUKONG, NULL, NULL);
+=======
+    on = kv_kubectl("get", "wk/" WUKONG, "-ojsonpath={.spec.startStrategy}", NULL);
+    assert_string_equal(on, "{\"autoStart\":true}");
+    kv_do("delete", "wk/" WUKONG, NULL, NULL);
+>>>>>>> kubevirt
     set_autostart(uid, FALSE, &result);
     assert_failed(&result, WK_ERROR_NOT_FOUND, "NotFound");
 }
 
 static void
+<<<<<<< HEAD
 make_vm(const char *name)
 {
     g_autofree char *text = g_strdup_printf("{apiVersion: kubevirt.io/v1, kind: VirtualMachine, "
@@ -384,6 +539,13 @@ mark(const char *uid, gboolean suspended, Result *result)
     result_clear(result);
     wk_kubevirt_mark_suspended(kube, NS, NAME, uid, suspended, NULL, on_done, result);
     until(is_done, result, "the mark");
+=======
+mark(const char *uid, gboolean suspended, Result *result)
+{
+    result_clear(result);
+    wk_kubevirt_mark_suspended(kv_kube, KV_NS, KV_NAME, uid, suspended, NULL, on_done, result);
+    kv_until(is_done, result, "the mark");
+>>>>>>> kubevirt
 }
 
 #define MARK "-ojsonpath={.metadata.annotations.wukong\\.novasphere\\.dev/suspended}"
@@ -396,11 +558,19 @@ test_mark(void **state G_GNUC_UNUSED)
     g_autofree char *unmarked = NULL;
     g_auto(Result) result = { 0 };
 
+<<<<<<< HEAD
     make_vm(NAME);
     uid = kubectl("get", "vm/" NAME, "-ojsonpath={.metadata.uid}", NULL);
     mark(uid, TRUE, &result);
     assert_true(result.fine);
     marked = kubectl("get", "vm/" NAME, MARK, NULL);
+=======
+    kv_make_vm(KV_NAME);
+    uid = kv_kubectl("get", "vm/" KV_NAME, "-ojsonpath={.metadata.uid}", NULL);
+    mark(uid, TRUE, &result);
+    assert_true(result.fine);
+    marked = kv_kubectl("get", "vm/" KV_NAME, MARK, NULL);
+>>>>>>> kubevirt
     assert_string_equal(marked, "true");
     mark("another-uid", FALSE, &result);
     assert_failed(&result, WK_ERROR_CONFLICT, "Replaced");
@@ -408,7 +578,11 @@ test_mark(void **state G_GNUC_UNUSED)
     assert_true(result.fine);
     mark(uid, FALSE, &result);
     assert_true(result.fine);
+<<<<<<< HEAD
     unmarked = kubectl("get", "vm/" NAME, MARK, NULL);
+=======
+    unmarked = kv_kubectl("get", "vm/" KV_NAME, MARK, NULL);
+>>>>>>> kubevirt
     assert_string_equal(unmarked, "");
 }
 
@@ -432,7 +606,11 @@ on_pods(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     Found *self = data;
 
+<<<<<<< HEAD
     self->pods = wk_kubevirt_list_pods_finish(kube, result, &self->error);
+=======
+    self->pods = wk_kubevirt_list_pods_finish(kv_kube, result, &self->error);
+>>>>>>> kubevirt
     self->done = TRUE;
 }
 
@@ -441,7 +619,11 @@ on_claim(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
     Found *self = data;
 
+<<<<<<< HEAD
     self->claim = wk_kubevirt_get_claim_finish(kube, result, &self->error);
+=======
+    self->claim = wk_kubevirt_get_claim_finish(kv_kube, result, &self->error);
+>>>>>>> kubevirt
     self->done = TRUE;
 }
 
@@ -451,8 +633,13 @@ count_pods(const char *vmi_uid)
     Found found = { 0 };
     guint n;
 
+<<<<<<< HEAD
     wk_kubevirt_list_pods(kube, NS, vmi_uid, NULL, on_pods, &found);
     until(is_found, &found, "pods");
+=======
+    wk_kubevirt_list_pods(kv_kube, KV_NS, vmi_uid, NULL, on_pods, &found);
+    kv_until(is_found, &found, "pods");
+>>>>>>> kubevirt
     if (found.pods == NULL)
         fail_msg("%s", found.error->message);
     n = found.pods->len;
@@ -476,16 +663,24 @@ test_around(void **state G_GNUC_UNUSED)
     lab_ok(lab_kube_apply(around, &error));
     assert_int_equal(count_pods("u-1"), 1);
     assert_int_equal(count_pods("u-2"), 0);
+<<<<<<< HEAD
     do_kubectl("delete", "pod/launcher", "--force", NULL);
     assert_int_equal(count_pods("u-1"), 0);
     wk_kubevirt_get_claim(kube, NS, "web-root", NULL, on_claim, &found);
     until(is_found, &found, "a claim");
+=======
+    kv_do("delete", "pod/launcher", "--force", NULL);
+    assert_int_equal(count_pods("u-1"), 0);
+    wk_kubevirt_get_claim(kv_kube, KV_NS, "web-root", NULL, on_claim, &found);
+    kv_until(is_found, &found, "a claim");
+>>>>>>> kubevirt
     assert_non_null(found.claim);
     assert_string_equal(found.claim->name, "web-root");
     assert_null(found.claim->volume);
     wk_claim_free(found.claim);
 }
 
+<<<<<<< HEAD
 /* ---- the watches ---- */
 
 static GString *told;
@@ -613,12 +808,26 @@ setup(void **state G_GNUC_UNUSED)
 }
 
 #define one_test(function) cmocka_unit_test_teardown(function, teardown)
+=======
+static int
+setup(void **state)
+{
+    kv_setup(state);
+    lab_ok(lab_kube_kubevirt(&error));
+    return 0;
+}
+
+#define one_test(function) cmocka_unit_test_teardown(function, kv_teardown)
+>>>>>>> kubevirt
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+<<<<<<< HEAD
         one_test(test_follow), /* brings the CRDs */
+=======
+>>>>>>> kubevirt
         one_test(test_lock),         one_test(test_lock_is_the_first_finalizer),
         one_test(test_lock_refused), one_test(test_lock_beside_a_writer),
         one_test(test_lock_holds),   one_test(test_autostart),

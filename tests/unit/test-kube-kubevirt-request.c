@@ -3,6 +3,7 @@
 
 #include "unit.h"
 
+<<<<<<< HEAD
 #include "kube-fixture.h"
 #include "kube/kubevirt_request.h"
 
@@ -216,6 +217,9 @@ assert_failed(const Result *result, WkErrorCode code, const char *reason)
                  reason, result->error->code, wk_error_get_reason(result->error),
                  result->error->message);
 }
+=======
+#include "kubevirt-fixture.h"
+>>>>>>> kubevirt
 
 /* ---- what is asked, and what is fine ---- */
 
@@ -225,6 +229,7 @@ test_good(void **state)
     KubeFixture *self = *state;
 
     for (gsize i = 0; i < VERBS; i++) {
+<<<<<<< HEAD
         g_auto(Result) result = { 0 };
         g_autofree char *type = NULL;
         FakeCall *call;
@@ -239,6 +244,22 @@ test_good(void **state)
         finish(&result);
         if (!result.fine)
             fail_msg("%s: %s", verbs[i].label, result.error->message);
+=======
+        g_auto(AskResult) result = { 0 };
+        g_autofree char *type = NULL;
+        FakeCall *call;
+
+        ask_begin(self, &result, &ask_verbs[i], NULL);
+        call = ask_next_call(self, ask_verbs[i].method, ask_verbs[i].path);
+        type = fake_call_get_header(call, "Content-Type");
+        assert_string_equal(fake_call_get_path(call), ask_verbs[i].path);
+        assert_string_equal(fake_call_get_body(call), ask_verbs[i].body);
+        assert_int_equal(g_strcmp0(type, ask_verbs[i].type), 0);
+        fake_call_answer(call, *ask_verbs[i].good != '\0' ? 200 : 202, NULL, ask_verbs[i].good);
+        ask_finish(&result);
+        if (!result.fine)
+            fail_msg("%s: %s", ask_verbs[i].label, result.error->message);
+>>>>>>> kubevirt
     }
 }
 
@@ -268,7 +289,10 @@ static const Refusal usual[] = {
 
 /* Words as virt-api and kube-apiserver have them. */
 #define ON_VMI     "Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io \"web-vm\": "
+<<<<<<< HEAD
 #define OUR_ERROR  "the server rejected our request due to an error in our request"
+=======
+>>>>>>> kubevirt
 #define MIGRATING  "Cannot pause VM 'web-vm' because it is currently being migrated"
 #define NO_LIVE    "Pausing VMIs with LivenessProbe is currently not supported"
 #define UID_FIXED  "metadata.uid: Invalid value: \"w-1\": field is immutable"
@@ -314,8 +338,14 @@ find_special(int verb, const Refusal *row)
 static void
 refuse(KubeFixture *self, int verb, const Refusal *row)
 {
+<<<<<<< HEAD
     g_auto(Result) result = { 0 };
     g_autofree char *prefix = g_strdup_printf("%s %s", verbs[verb].method, verbs[verb].path);
+=======
+    g_auto(AskResult) result = { 0 };
+    g_autofree char *prefix =
+        g_strdup_printf("%s %s", ask_verbs[verb].method, ask_verbs[verb].path);
+>>>>>>> kubevirt
     g_autoptr(JsonNode) message = json_node_init_string(json_node_alloc(), row->message);
     g_autofree char *message_text = json_to_string(message, FALSE);
     g_autofree char *text = NULL;
@@ -326,12 +356,21 @@ refuse(KubeFixture *self, int verb, const Refusal *row)
     often.body = text;
     fake_apiserver_clear_scripts(self->api);
     fake_apiserver_script(self->api, prefix, &often);
+<<<<<<< HEAD
     begin(self, &result, &verbs[verb], NULL);
     finish(&result);
     if (row->code >= 0)
         assert_failed(&result, (WkErrorCode)row->code, row->meaning);
     else if (!result.fine)
         fail_msg("%s: %s", verbs[verb].label, result.error->message);
+=======
+    ask_begin(self, &result, &ask_verbs[verb], NULL);
+    ask_finish(&result);
+    if (row->code >= 0)
+        ask_assert_failed(&result, (WkErrorCode)row->code, row->meaning);
+    else if (!result.fine)
+        fail_msg("%s: %s", ask_verbs[verb].label, result.error->message);
+>>>>>>> kubevirt
 }
 
 static void
@@ -366,12 +405,21 @@ test_broken_answers(void **state)
 
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
         for (int verb = 0; verb <= UNLOCK; verb++) {
+<<<<<<< HEAD
             g_auto(Result) result = { 0 };
 
             fake_apiserver_clear_scripts(self->api);
             fake_apiserver_script(self->api, verbs[verb].method, &rows[i].answer);
             begin(self, &result, &verbs[verb], NULL);
             finish(&result);
+=======
+            g_auto(AskResult) result = { 0 };
+
+            fake_apiserver_clear_scripts(self->api);
+            fake_apiserver_script(self->api, ask_verbs[verb].method, &rows[i].answer);
+            ask_begin(self, &result, &ask_verbs[verb], NULL);
+            ask_finish(&result);
+>>>>>>> kubevirt
             assert_non_null(result.error);
             assert_int_equal(result.error->code, rows[i].code);
         }
@@ -384,6 +432,7 @@ test_cancelled(void **state)
     KubeFixture *self = *state;
 
     for (int verb = 0; verb <= UNLOCK; verb++) {
+<<<<<<< HEAD
         g_auto(Result) result = { 0 };
         g_autoptr(GCancellable) cancellable = g_cancellable_new();
 
@@ -392,6 +441,16 @@ test_cancelled(void **state)
         g_cancellable_cancel(cancellable);
         finish(&result);
         assert_failed(&result, WK_ERROR_CANCELLED, NULL);
+=======
+        g_auto(AskResult) result = { 0 };
+        g_autoptr(GCancellable) cancellable = g_cancellable_new();
+
+        ask_begin(self, &result, &ask_verbs[verb], cancellable);
+        (void)ask_next_call(self, ask_verbs[verb].method, ask_verbs[verb].path);
+        g_cancellable_cancel(cancellable);
+        ask_finish(&result);
+        ask_assert_failed(&result, WK_ERROR_CANCELLED, NULL);
+>>>>>>> kubevirt
         fake_call_wait_gone(
             fake_apiserver_get_call(self->api, "", fake_apiserver_count(self->api, "") - 1));
     }
@@ -402,6 +461,7 @@ static void
 test_client_freed(void **state)
 {
     KubeFixture *self = *state;
+<<<<<<< HEAD
     g_auto(Result) pause = { 0 };
     g_auto(Result) unlock = { 0 };
     FakeCall *call;
@@ -584,6 +644,22 @@ test_unlock_gives_up(void **state)
     fake_call_fail(next_call(self, "PATCH", VMI_PATH), 403, NULL, "Forbidden", "not yours");
     finish(&denied);
     assert_failed(&denied, WK_ERROR_DENIED, "Forbidden");
+=======
+    g_auto(AskResult) pause = { 0 };
+    g_auto(AskResult) unlock = { 0 };
+    FakeCall *call;
+
+    ask_begin(self, &pause, &ask_verbs[PAUSE], NULL);
+    ask_begin(self, &unlock, &ask_verbs[UNLOCK], NULL);
+    call = ask_next_call(self, "GET", VMI_PATH);
+    fake_call_answer(call, 200, NULL, VMI_OF("u-1", LOCKED));
+    (void)ask_next_call(self, "PATCH", VMI_PATH);
+    g_clear_pointer(&self->kube, wk_kube_free);
+    ask_finish(&pause);
+    ask_finish(&unlock);
+    ask_assert_failed(&pause, WK_ERROR_CANCELLED, NULL);
+    ask_assert_failed(&unlock, WK_ERROR_CANCELLED, NULL);
+>>>>>>> kubevirt
 }
 
 /* ---- answers that are looked at ---- */
@@ -611,6 +687,7 @@ test_looked_at(void **state)
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+<<<<<<< HEAD
         const Verb *verb = &verbs[rows[i].verb];
         g_auto(Result) result = { 0 };
 
@@ -618,6 +695,15 @@ test_looked_at(void **state)
         fake_call_answer(next_call(self, verb->method, verb->path), 200, NULL, rows[i].answer);
         finish(&result);
         assert_failed(&result, rows[i].code, rows[i].reason);
+=======
+        const AskVerb *verb = &ask_verbs[rows[i].verb];
+        g_auto(AskResult) result = { 0 };
+
+        ask_begin(self, &result, verb, NULL);
+        fake_call_answer(ask_next_call(self, verb->method, verb->path), 200, NULL, rows[i].answer);
+        ask_finish(&result);
+        ask_assert_failed(&result, rows[i].code, rows[i].reason);
+>>>>>>> kubevirt
     }
 }
 
@@ -625,11 +711,19 @@ static void
 test_no_pods(void **state)
 {
     KubeFixture *self = *state;
+<<<<<<< HEAD
     g_auto(Result) result = { 0 };
 
     begin(self, &result, &verbs[PODS], NULL);
     fake_call_answer(next_call(self, "GET", POD_PATH), 200, NULL, "{\"items\":[]}");
     finish(&result);
+=======
+    g_auto(AskResult) result = { 0 };
+
+    ask_begin(self, &result, &ask_verbs[PODS], NULL);
+    fake_call_answer(ask_next_call(self, "GET", POD_PATH), 200, NULL, "{\"items\":[]}");
+    ask_finish(&result);
+>>>>>>> kubevirt
     assert_true(result.fine);
     assert_int_equal(((GPtrArray *)result.object)->len, 0);
 }
@@ -640,6 +734,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+<<<<<<< HEAD
         fixture_test(test_good),
         fixture_test(test_refused),
         fixture_test(test_broken_answers),
@@ -651,6 +746,11 @@ main(void)
         fixture_test(test_unlock_needs_nothing),
         fixture_test(test_unlock_gives_up),
         fixture_test(test_looked_at),
+=======
+        fixture_test(test_good),           fixture_test(test_refused),
+        fixture_test(test_broken_answers), fixture_test(test_cancelled),
+        fixture_test(test_client_freed),   fixture_test(test_looked_at),
+>>>>>>> kubevirt
         fixture_test(test_no_pods),
     };
 
