@@ -174,11 +174,7 @@ DEFINE_GET(claim, WkClaim, wk_claim, CORE_PATH, CLAIMS)
 static void
 free_pod(gpointer data)
 {
-<<<<<<< HEAD
     wk_vmi_pod_free(data);
-=======
-    wk_vmi_pod_free(data);
->>>>>>> kubevirt
 }
 
 /* One that can't be read is there all the same: an error, not one less. */
@@ -193,11 +189,7 @@ parse_pods(JsonObject *list, GError **error)
         return NULL;
     }
     for (guint i = 0; i < json_array_get_length(items); i++) {
-<<<<<<< HEAD
         WkVmiPod *pod = wk_vmi_pod_parse(wk_object_element(items, i), error);
-=======
-        WkVmiPod *pod = wk_vmi_pod_parse(wk_object_element(items, i), error);
->>>>>>> kubevirt
 
         if (pod == NULL)
             return NULL;

@@ -8,11 +8,7 @@
 /* The kubelet adds up its containers' limits for what all of them have in emptyDirs. A limit that
  * can't be read is none that may be reached. */
 static void
-<<<<<<< HEAD
 add_limit(WkVmiPod *self, JsonObject *container)
-=======
-add_limit(WkVmiPod *self, JsonObject *container)
->>>>>>> kubevirt
 {
     JsonObject *limits = wk_json_get_object(wk_json_get_object(container, "resources"), "limits");
     const char *text = wk_json_get_string(limits, "ephemeral-storage");
@@ -25,17 +21,10 @@ add_limit(WkVmiPod *self, JsonObject *container)
     self->storage_limit_bytes += (gint64)MIN(bytes, (guint64)(G_MAXINT64 / WK_VMI_LIST_MAX));
 }
 
-<<<<<<< HEAD
 WkVmiPod *
 wk_vmi_pod_parse(JsonObject *object, GError **error)
 {
     g_autoptr(WkVmiPod) self = g_new0(WkVmiPod, 1);
-=======
-WkVmiPod *
-wk_vmi_pod_parse(JsonObject *object, GError **error)
-{
-    g_autoptr(WkVmiPod) self = g_new0(WkVmiPod, 1);
->>>>>>> kubevirt
     JsonObject *metadata = wk_json_get_object(object, "metadata");
     JsonObject *spec = wk_json_get_object(object, "spec");
     JsonArray *containers = wk_json_get_array(spec, "containers");

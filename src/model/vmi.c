@@ -374,11 +374,7 @@ wk_vm_free(WkVm *self)
 /* ---- what is around ---- */
 
 void
-<<<<<<< HEAD
 wk_vmi_pod_free(WkVmiPod *self)
-=======
-wk_vmi_pod_free(WkVmiPod *self)
->>>>>>> kubevirt
 {
     if (self == NULL)
         return;

@@ -121,11 +121,7 @@ static void
 check_pod(JsonObject *object, const WkVmi *vmi)
 {
     g_autoptr(GError) error = NULL;
-<<<<<<< HEAD
     g_autoptr(WkVmiPod) pod = wk_vmi_pod_parse(object, NULL);
-=======
-    g_autoptr(WkVmiPod) pod = wk_vmi_pod_parse(object, NULL);
->>>>>>> kubevirt
     g_autoptr(WkClaim) claim = wk_claim_parse(object, NULL);
 
     check_name(pod->uid);
