@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The main road: guests in launcher pods are suspended to memory and to disk by kubectl, their pods
+ * go, and they come back in new ones with the memory that they had. */
+#include "kube-e2e.h"
+#include "lab-pod.h"
+
+#define NAME "vm"
+#define VM   NAME "-vm"
+
+static int
+start_node(void **state)
+{
+    lab_ok(lab_kube_start(&error));
+    lab_ok(lab_kube_install(&error));
+    lab_ok(lab_standin_start(&error));
+    (void)state;
+    return 0;
+}
+
+static void
+start(void)
+{
+    lab_ok(lab_vm_start(NAME, NULL, &error));
+    lab_ok(lab_kube_agent_start(NULL, &error));
+    ke_until(NAME, KE_STATE, "Running");
+}
+
+static int
+teardown(void **state G_GNUC_UNUSED)
+{
+    lab_ok(lab_agent_kill(&error));
+    lab_ok(lab_vm_delete(NAME, &error));
+    return 0;
+}
+
+static void
+test_memory(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *domain = lab_vm_domain(NAME);
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+
+    start();
+    lab_ok((before = lab_guest_nonce(domain, &error)) != NULL);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    ke_until(NAME, KE_ACTION, "");
+    lab_ok(lab_vmi_wait(NAME, "{.status.conditions[?(@.type==\"Paused\")].status}", "True", 10000,
+                        &error));
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_STATE, "Running");
+    lab_ok((after = lab_guest_nonce(domain, &error)) != NULL);
+    assert_string_equal(before, after);
+}
+
+static void
+test_disk(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *domain = lab_vm_domain(NAME);
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    g_autofree char *pod = NULL;
+    g_autofree char *vmi = NULL;
+    g_autofree char *other = NULL;
+
+    start();
+    lab_ok((before = lab_guest_nonce(domain, &error)) != NULL);
+    lab_ok((pod = lab_pod_uid(NAME, &error)) != NULL);
+    lab_ok((vmi = lab_vmi_uid(NAME, &error)) != NULL);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    ke_until(NAME, KE_ACTION, "");
+    lab_ok(lab_pod_wait_gone(pod, 1000, &error));
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_STATE, "Running");
+    lab_ok((other = lab_vmi_wait_other(NAME, vmi, 1000, &error)) != NULL);
+    lab_ok((after = lab_guest_nonce(domain, &error)) != NULL);
+    assert_string_equal(before, after);
+    lab_ok(lab_guest_check_log(domain, &error));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_memory, teardown),
+        cmocka_unit_test_teardown(test_disk, teardown),
+    };
+
+    if (!lab_standin_is_available())
+        return 77;
+    cmocka_set_test_filter(g_getenv("WK_E2E_ONLY"));
+    return cmocka_run_group_tests_name("road", tests, start_node, NULL);
+}
