@@ -28,8 +28,8 @@ start(void)
 static int
 teardown(void **state G_GNUC_UNUSED)
 {
+    lab_ok(lab_vm_delete(NAME, &error)); /* no lock is left behind */
     lab_ok(lab_agent_kill(&error));
-    lab_ok(lab_vm_delete(NAME, &error));
     return 0;
 }
 
