@@ -131,7 +131,7 @@ add_binding(JsonObject *object, const WkBinding *binding)
         wk_json_set_int(object, "observedGeneration", binding->observed_generation);
     /* It is believed where the ledger is lost: only what was done may be in it. */
     if (binding->result == WK_OP_SUCCEEDED && binding->last_request_id != NULL
-        && wk_wukong_is_plain(binding->last_request_id, WK_WUKONG_REQUEST_ID_MAX))
+        && wk_object_is_plain(binding->last_request_id, WK_WUKONG_REQUEST_ID_MAX))
         wk_json_set_string(object, "lastRequestId", binding->last_request_id);
 }
 

@@ -3,15 +3,13 @@
 
 #include "kube/wukong.h"
 
-#include "base/error.h"
 #include "base/json.h"
-#include "base/names.h"
 #include "kube/canonical.h"
+#include "kube/object.h"
 #include "kube/wukong_private.h"
 
 #include <string.h>
 
-#define UID_MAX     128
 #define TIME_MAX    64
 #define REASON_MAX  1024
 #define MESSAGE_MAX (2 * 1024)
@@ -39,26 +37,6 @@ const char *const wk_wukong_condition_names[WK_CONDITION_TYPES] = {
     [WK_CONDITION_SUCCEEDED] = "LifecycleActionSucceeded",
 };
 
-gboolean
-wk_wukong_is_plain(const char *text, gsize max_bytes)
-{
-    g_autofree char *shown = NULL;
-
-    if (*text == '\0' || strlen(text) > max_bytes)
-        return FALSE;
-    shown = wk_name_printable(text);
-    return g_str_equal(shown, text);
-}
-
-/* Returns: (transfer full): a text that is fit to be kept, or NULL. */
-static char *
-keep(JsonObject *object, const char *member, gsize max_bytes)
-{
-    const char *text = wk_json_get_string(object, member);
-
-    return text != NULL && wk_wukong_is_plain(text, max_bytes) ? g_strdup(text) : NULL;
-}
-
 /* The name of a guest. One that can't be used must not be taken for an absent one: another guest
  * would be meant then. Returns: (transfer full), or NULL: none given. */
 static char *
@@ -69,61 +47,21 @@ keep_guest_name(JsonObject *object, const char *member)
 
     if (node == NULL || JSON_NODE_HOLDS_NULL(node) || (text != NULL && *text == '\0'))
         return NULL;
-    return text != NULL && wk_wukong_is_plain(text, WK_WUKONG_NAME_MAX) ? g_strdup(text)
+    return text != NULL && wk_object_is_plain(text, WK_WUKONG_NAME_MAX) ? g_strdup(text)
                                                                         : g_strdup(NO_GUEST);
-}
-
-/* What stands in paths of requests: nothing that could lead elsewhere. */
-static gboolean
-is_identifier(const char *text, gsize max_bytes)
-{
-    if (text == NULL || strlen(text) > max_bytes || !g_ascii_isalnum(*text))
-        return FALSE;
-    for (const char *p = text; *p != '\0'; p++) {
-        if (!g_ascii_isalnum(*p) && *p != '-' && *p != '.' && *p != '_')
-            return FALSE;
-    }
-    return TRUE;
-}
-
-/* Returns: (transfer full), or NULL with @error. */
-static char *
-need_identifier(JsonObject *metadata, const char *member, gsize max_bytes, GError **error)
-{
-    const char *text = wk_json_get_string(metadata, member);
-    g_autofree char *shown = NULL;
-
-    if (is_identifier(text, max_bytes))
-        return g_strdup(text);
-    shown = wk_bounded_text(text, 80);
-    wk_error_set(error, WK_ERROR_INVALID, NULL,
-                 "metadata.%s: expected letters, digits, '-', '.', '_', at most %" G_GSIZE_FORMAT
-                 " of them, found \"%s\"",
-                 member, max_bytes, shown);
-    return NULL;
 }
 
 static gboolean
 read_metadata(WkWukong *self, JsonObject *metadata, GError **error)
 {
-    JsonNode *deleted =
-        metadata != NULL ? json_object_get_member(metadata, "deletionTimestamp") : NULL;
-
-    self->uid = need_identifier(metadata, "uid", UID_MAX, error);
-    if (self->uid == NULL)
-        return FALSE;
-    self->name = need_identifier(metadata, "name", WK_WUKONG_NAME_MAX, error);
-    if (self->name == NULL)
-        return FALSE;
-    self->ns = need_identifier(metadata, "namespace", WK_WUKONG_NAME_MAX, error);
-    if (self->ns == NULL)
+    if (!wk_object_need_identity(metadata, &self->ns, &self->name, &self->uid, error))
         return FALSE;
     self->generation = MAX(wk_json_get_int(metadata, "generation", 0), 0);
-    self->resource_version = keep(metadata, "resourceVersion", UID_MAX);
-    self->created = keep(metadata, "creationTimestamp", TIME_MAX);
+    self->resource_version = wk_object_keep(metadata, "resourceVersion", WK_OBJECT_UID_MAX);
+    self->created = wk_object_keep(metadata, "creationTimestamp", TIME_MAX);
     if (self->created == NULL)
         self->created = g_strdup("");
-    self->deleting = deleted != NULL && !JSON_NODE_HOLDS_NULL(deleted);
+    self->deleting = wk_object_peek(metadata, "deletionTimestamp") != NULL;
     return TRUE;
 }
 
@@ -132,7 +70,8 @@ request_id_of(const char *mirror)
 {
     g_autoptr(JsonObject) object = wk_json_parse(mirror, -1, WK_WUKONG_TEXT_MAX, NULL);
 
-    return object != NULL ? keep(object, "lastRequestId", WK_WUKONG_REQUEST_ID_MAX) : NULL;
+    return object != NULL ? wk_object_keep(object, "lastRequestId", WK_WUKONG_REQUEST_ID_MAX)
+                          : NULL;
 }
 
 static void
@@ -144,7 +83,7 @@ read_annotations(WkWukong *self, JsonObject *annotations)
     self->domain = keep_guest_name(annotations, WK_ANNOTATION_DOMAIN);
     self->marked_suspended =
         g_strcmp0(wk_json_get_string(annotations, WK_ANNOTATION_SUSPENDED), "true") == 0;
-    self->saved_on = keep(annotations, WK_ANNOTATION_SAVED_ON, WK_WUKONG_NAME_MAX);
+    self->saved_on = wk_object_keep(annotations, WK_ANNOTATION_SAVED_ON, WK_WUKONG_NAME_MAX);
     if (mirror == NULL || strlen(mirror) > WK_WUKONG_TEXT_MAX)
         return;
     self->seen_mirror = g_strdup(mirror);
@@ -199,9 +138,9 @@ read_condition(WkSeenCondition *seen, JsonObject *condition)
     if (seen->status != NULL || status == NULL || !g_strv_contains(values, status))
         return;
     seen->status = g_strdup(status);
-    seen->reason = keep(condition, "reason", REASON_MAX);
-    seen->message = keep(condition, "message", MESSAGE_MAX);
-    seen->last_transition = keep(condition, "lastTransitionTime", TIME_MAX);
+    seen->reason = wk_object_keep(condition, "reason", REASON_MAX);
+    seen->message = wk_object_keep(condition, "message", MESSAGE_MAX);
+    seen->last_transition = wk_object_keep(condition, "lastTransitionTime", TIME_MAX);
     seen->observed_generation = MAX(wk_json_get_int(condition, "observedGeneration", 0), 0);
 }
 
@@ -226,7 +165,7 @@ static void
 read_status(WkWukong *self, JsonObject *status)
 {
     self->vm_name = keep_guest_name(status, "vmName");
-    self->node_name = keep(status, "nodeName", WK_WUKONG_NAME_MAX);
+    self->node_name = wk_object_keep(status, "nodeName", WK_WUKONG_NAME_MAX);
     self->seen_state = read_state(wk_json_get_object(status, "lifecycleState"));
     read_conditions(self, wk_json_get_array(status, "conditions"));
 }

@@ -52,7 +52,7 @@ word_of(JsonNode *node)
 {
     const char *text = text_of(node);
 
-    return text != NULL && wk_wukong_is_plain(text, WORD_MAX) ? text : NULL;
+    return text != NULL && wk_object_is_plain(text, WORD_MAX) ? text : NULL;
 }
 
 static gboolean
@@ -125,7 +125,7 @@ read_request_id(JsonObject *object, WkIntent *intent, GError **error)
 
     if (node == NULL)
         return TRUE;
-    if (text == NULL || !wk_wukong_is_plain(text, WK_WUKONG_REQUEST_ID_MAX))
+    if (text == NULL || !wk_object_is_plain(text, WK_WUKONG_REQUEST_ID_MAX))
         return complain(error, "requestId", node, request_id_allowed);
     intent->request_id = g_strdup(text);
     return TRUE;

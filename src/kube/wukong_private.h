@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "kube/object.h"
 #include "kube/wukong.h"
 
 /* spec.lifecycleAction. @intent is cleared; a wrong one is in its error. */
 void wk_wukong_read_intent(JsonObject *spec, WkIntent *intent);
 
-/* TRUE for 1 to @max_bytes bytes of UTF-8 without control or format characters. */
-gboolean wk_wukong_is_plain(const char *text, gsize max_bytes);
-
-#define WK_WUKONG_NAME_MAX       253
+#define WK_WUKONG_NAME_MAX       WK_OBJECT_NAME_MAX
 #define WK_WUKONG_REQUEST_ID_MAX 253
 #define WK_WUKONG_TEXT_MAX       (16 * 1024) /* of the annotation, and of an action */
 

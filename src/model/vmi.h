@@ -66,8 +66,6 @@ typedef struct {
     char *name;
     char *claim; /* the PersistentVolumeClaim, also of a data volume; NULL: it has none */
     gboolean hotplugged;
-    gboolean filesystem;  /* shown to the guest by virtiofs, not as a disk */
-    gboolean reservation; /* a LUN with SCSI persistent reservations */
 } WkVmiVolume;
 
 /* What of a guest can't be taken to another pod (facts, "refuse suspend-to-disk"). */
@@ -80,8 +78,10 @@ typedef enum {
     WK_DEVICE_VSOCK,           /* its CID is the old VMI's */
     WK_DEVICE_RESERVATION,     /* persistent reservations on a LUN */
     WK_DEVICE_HYPERV_PASSTHROUGH,
+    WK_DEVICE_DOWNWARD_METRICS, /* a disk or port that the old pod feeds */
+    WK_DEVICE_HOTPLUGGED,       /* memory or CPUs plugged in after the start */
 } WkVmiDeviceKind;
-#define WK_VMI_DEVICE_KINDS 8
+#define WK_VMI_DEVICE_KINDS 10
 
 typedef struct {
     WkVmiDeviceKind kind;
@@ -103,7 +103,6 @@ typedef struct {
     guint finalizers;       /* how many it has */
     int lock_index;         /* of WK_VMI_LOCK among them; -1: not there */
     gboolean has_lock;
-    gboolean has_annotations;
     char *vm_name; /* owner of kind VirtualMachine; NULL: none */
     char *vm_uid;
 
@@ -115,7 +114,6 @@ typedef struct {
     gint64 runtime_uid;  /* of its libvirt: 107 or 0; -1: not said */
     guint64 memory_kib;  /* what the guest has now, else what it is to have; 0: not said */
     WkVmiPaused paused;
-    gboolean ready; /* condition Ready */
 
     char *migrating;          /* why it is taken for migrating, for people; NULL: it is not */
     char *evacuating;         /* evacuationNodeName; NULL: it is not */
@@ -139,8 +137,9 @@ WkVmi *wk_vmi_copy(const WkVmi *self); /* (transfer full) */
 void wk_vmi_free(WkVmi *self);         /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkVmi, wk_vmi_free)
 
-/* Strings are copied. */
-WkVmiVolume *wk_vmi_add_volume(WkVmi *self, WkVolumeKind kind, const char *name, const char *claim);
+/* Strings are copied. @volumes of a WkVmi or WkVm; (transfer none). */
+WkVmiVolume *
+wk_vmi_volumes_add(GPtrArray *volumes, WkVolumeKind kind, const char *name, const char *claim);
 void wk_vmi_add_device(WkVmi *self, WkVmiDeviceKind kind, const char *name);
 
 /* spec.running or spec.runStrategy of a VirtualMachine. */
@@ -180,17 +179,15 @@ typedef struct {
     gboolean dumping;            /* status.memoryDumpRequest is under way */
     guint requests;              /* status.stateChangeRequests that are waiting */
     gboolean suspended_mark;     /* annotation wukong.novasphere.dev/suspended is "true" */
-    gboolean has_annotations;
-    char *firmware_uuid; /* of the template; NULL: KubeVirt makes it from the name */
-    char *template_hash; /* of what the next VMI is made of, see kube/vmi.h; never NULL */
-    GPtrArray *volumes;  /* (element-type WkVmiVolume): of the template */
+    char *firmware_uuid;         /* of the template; NULL: KubeVirt makes it from the name */
+    char *template_hash;         /* of what the next VMI is made of, see kube/vmi.h; never NULL */
+    GPtrArray *volumes;          /* (element-type WkVmiVolume): of the template */
 } WkVm;
 
 WkVm *wk_vm_new(void);              /* (transfer full): empty, with its array */
 WkVm *wk_vm_copy(const WkVm *self); /* (transfer full) */
 void wk_vm_free(WkVm *self);        /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkVm, wk_vm_free)
-WkVmiVolume *wk_vm_add_volume(WkVm *self, WkVolumeKind kind, const char *name, const char *claim);
 
 /* A pod as far as it tells what becomes of a guest. */
 typedef struct {
@@ -225,7 +222,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkClaim, wk_claim_free)
 gboolean wk_vmi_power(const WkVmi *self, WkPower *power);
 
 /* The same by its two inputs, for the table's test. */
-gboolean wk_vmi_power_of(WkVmiPhase phase, WkVmiPaused paused, gboolean migrating, WkPower *power);
+gboolean wk_vmi_power_of(WkVmiPhase phase, WkVmiPaused paused, WkPower *power);
 
 /* TRUE for Succeeded and Failed: KubeVirt will not run this VMI again. */
 gboolean wk_vmi_is_final(const WkVmi *self);
