@@ -39,12 +39,11 @@ static const char *const empty_is_absent[] = { "/domain/firmware", "/domain/reso
 
 static JsonNode *copy_node(JsonNode *node, const char *way);
 
-/* Returns: (transfer full). */
+/* Returns: (transfer full) (nullable). */
 static JsonNode *
 copy_object(JsonObject *object, const char *way)
 {
-    JsonNode *node = json_node_init_object(json_node_alloc(), NULL);
-    JsonObject *copy = json_object_new();
+    g_autoptr(JsonObject) copy = json_object_new();
     JsonObjectIter iter;
     const char *name;
     JsonNode *value;
@@ -57,16 +56,16 @@ copy_object(JsonObject *object, const char *way)
         if (member != NULL)
             json_object_set_member(copy, name, member);
     }
-    json_node_take_object(node, copy);
-    return node;
+    if (json_object_get_size(copy) == 0 && g_strv_contains(empty_is_absent, way))
+        return NULL;
+    return json_node_init_object(json_node_alloc(), copy);
 }
 
 /* Returns: (transfer full). */
 static JsonNode *
 copy_array(JsonArray *array, const char *way)
 {
-    JsonNode *node = json_node_init_array(json_node_alloc(), NULL);
-    JsonArray *copy = json_array_new();
+    g_autoptr(JsonArray) copy = json_array_new();
 
     for (guint i = 0; i < json_array_get_length(array); i++) {
         JsonNode *element = copy_node(json_array_get_element(array, i), way);
@@ -74,8 +73,7 @@ copy_array(JsonArray *array, const char *way)
         if (element != NULL)
             json_array_add_element(copy, element);
     }
-    json_node_take_array(node, copy);
-    return node;
+    return json_node_init_array(json_node_alloc(), copy);
 }
 
 /* Returns: (transfer full) (nullable): a copy of what counts; null is absent. */
@@ -86,12 +84,9 @@ copy_node(JsonNode *node, const char *way)
         return NULL;
     if (JSON_NODE_HOLDS_ARRAY(node))
         return copy_array(json_node_get_array(node), way);
-    if (!JSON_NODE_HOLDS_OBJECT(node))
-        return json_node_copy(node);
-    if (json_object_get_size(json_node_get_object(node)) == 0
-        && g_strv_contains(empty_is_absent, way))
-        return NULL;
-    return copy_object(json_node_get_object(node), way);
+    if (JSON_NODE_HOLDS_OBJECT(node))
+        return copy_object(json_node_get_object(node), way);
+    return json_node_copy(node);
 }
 
 /* An instance type or a preference: what it is, not who has filled in the rest. */

@@ -268,7 +268,7 @@ read_hotplug(WkVmi *self, JsonObject *status)
     if (wk_vmi_has_condition(status, "HotMemoryChange"))
         wk_vmi_add_device(self, WK_DEVICE_HOTPLUGGED, "memory");
     if (wk_vmi_has_condition(status, "HotVCPUChange"))
-        wk_vmi_add_device(self, WK_DEVICE_HOTPLUGGED, "CPUs");
+        wk_vmi_add_device(self, WK_DEVICE_HOTPLUGGED, "processors");
 }
 
 static void
