@@ -184,7 +184,7 @@ static const struct {
     { "", "{}",
       "{\"phase\":\"Running\",\"conditions\":[7,{\"type\":\"Paused\",\"status\":\"True\","
       "\"reason\":\"PausedIOError\"}]}",
-      "power=paused (I/O error)" },
+      "power=paused on an I/O error" },
     { "", "{}",
       "{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Paused\",\"status\":\"True\"}]}",
       "power=busy" },
