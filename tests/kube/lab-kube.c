@@ -301,7 +301,7 @@ lab_kube_new_token(const char *node, const char *path, GError **error)
 static gboolean
 apply_path(const char *option, const char *name, GError **error)
 {
-    g_autofree char *path = g_build_filename(g_getenv("WK_SRCDIR"), "data", name, NULL);
+    g_autofree char *path = g_build_filename(g_getenv("WK_SRCDIR"), name, NULL);
     g_autofree char *out = lab_kubectl_out(error, "apply", option, path, NULL);
 
     return out != NULL;
@@ -332,7 +332,8 @@ lab_kube_install(GError **error)
 {
     g_autofree char *waited = NULL;
 
-    if (!apply_path("-f", "crd/wukongs.yaml", error) || !apply_path("-k", "kubernetes", error))
+    if (!apply_path("-f", "data/crd/wukongs.yaml", error)
+        || !apply_path("-k", "data/kubernetes", error))
         return FALSE;
     waited = lab_kubectl_out(error, "wait", "--for=condition=Established", "--timeout=30s",
                              "crd/wukongs.vm.novasphere.dev", NULL);
@@ -340,6 +341,19 @@ lab_kube_install(GError **error)
            && lab_kube_apply("apiVersion: v1\nkind: Node\nmetadata:\n  name: " LAB_NODE_NAME "\n",
                              error)
            && lab_kube_new_token(LAB_NODE_NAME, LAB_KUBE_AGENT, error) && say_who(error);
+}
+
+gboolean
+lab_kube_kubevirt(GError **error)
+{
+    g_autofree char *waited = NULL;
+
+    if (!apply_path("-f", "tests/kube/kubevirt-crds.yaml", error))
+        return FALSE;
+    waited = lab_kubectl_out(error, "wait", "--for=condition=Established", "--timeout=30s",
+                             "crd/virtualmachineinstances.kubevirt.io",
+                             "crd/virtualmachines.kubevirt.io", NULL);
+    return waited != NULL;
 }
 
 gboolean

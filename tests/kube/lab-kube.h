@@ -41,6 +41,8 @@ gboolean lab_kube_apply(const char *text, GError **error);
 /* The project's CRD, RBAC and policies, and the agent's kubeconfig: a service account's token bound
  * to Node LAB_NODE_NAME. Prints who the API server takes the agent for. */
 gboolean lab_kube_install(GError **error);
+/* KubeVirt's CRDs, without KubeVirt. */
+gboolean lab_kube_kubevirt(GError **error);
 /* @node NULL: bound to none. */
 gboolean lab_kube_new_token(const char *node, const char *path, GError **error);
 

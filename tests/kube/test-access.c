@@ -5,6 +5,7 @@
 
 #define NAME       "vm"
 #define OTHER      "other"
+#define NEXT       "next" /* a guest whose pod is here, and KubeVirt does not say so yet */
 #define OTHER_NODE "node-2"
 #define UNBOUND    LAB_KUBE_DIR "/unbound.conf"
 
@@ -36,6 +37,18 @@ list_rights(const char *ns)
     return g_string_free(rights, FALSE);
 }
 
+#define RIGHTS_ABOVE "events.events.k8s.io [create patch]\n"
+#define RIGHTS_BELOW                                                                               \
+    "virtualmachineinstances.kubevirt.io [get list watch patch]\n"                                 \
+    "virtualmachines.kubevirt.io [get list watch patch]\n"                                         \
+    "wukongs.vm.novasphere.dev [get list watch patch]\n"                                           \
+    "pods [get list]\n"                                                                            \
+    "persistentvolumeclaims [get]\n"                                                               \
+    "wukongs.vm.novasphere.dev/status [patch]\n"                                                   \
+    "virtualmachineinstances.subresources.kubevirt.io/pause [update]\n"                            \
+    "virtualmachineinstances.subresources.kubevirt.io/unpause [update]\n"                          \
+    "virtualmachines.subresources.kubevirt.io/start [update]\n"
+
 static void
 test_rights(void **state G_GNUC_UNUSED)
 {
@@ -43,53 +56,87 @@ test_rights(void **state G_GNUC_UNUSED)
     g_autofree char *elsewhere = list_rights("default");
 
     g_print("# the agent may, in its namespace:\n%s", own);
-    assert_string_equal(elsewhere, "events.events.k8s.io [create patch]\n"
-                                   "wukongs.vm.novasphere.dev [get list watch patch]\n"
-                                   "wukongs.vm.novasphere.dev/status [patch]\n");
-    assert_string_equal(own, "events.events.k8s.io [create patch]\n"
-                             "leases.coordination.k8s.io [get create update patch]\n"
-                             "wukongs.vm.novasphere.dev [get list watch patch]\n"
-                             "wukongs.vm.novasphere.dev/status [patch]\n");
+    assert_string_equal(elsewhere, RIGHTS_ABOVE RIGHTS_BELOW);
+    assert_string_equal(own, RIGHTS_ABOVE
+                        "leases.coordination.k8s.io [get create update patch]\n" RIGHTS_BELOW);
 }
 
 typedef struct {
     const char *label;
-    const char *name;
-    const char *subresource; /* NULL: the object itself */
+    const char *path; /* below the namespace */
     const char *patch;
     const char *refusal; /* part of it; NULL: allowed */
 } Case;
 
-/* The Wukong of this node has an action to be removed. */
+#define WUKONG(name)     "/apis/vm.novasphere.dev/v1alpha1/namespaces/default/wukongs/" name
+#define VMI(name)        "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/" name
+#define VM(name)         "/apis/kubevirt.io/v1/namespaces/default/virtualmachines/" name
+#define RUNNING          "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}"
+#define NOTE(text)       "{\"metadata\":{\"annotations\":{" text "}}}"
+#define LOCK             "\"wukong.novasphere.dev/saved-state\""
+#define FINALIZERS(text) "{\"metadata\":{\"finalizers\":[" text "]}}"
+
+/* The Wukong of this node has an action to be removed, and a start strategy; the guests one
+ * finalizer of KubeVirt's. */
 static const Case cases[] = {
-    { "its status", NAME, "status", "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}",
-      NULL },
-    { "an annotation", NAME, NULL, "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}", NULL },
-    { "another action", NAME, NULL, "{\"spec\":{\"lifecycleAction\":{\"action\":\"discard\"}}}",
+    { "its status", WUKONG(NAME) "/status", RUNNING, NULL },
+    { "an annotation", WUKONG(NAME), NOTE("\"a\":\"b\""), NULL },
+    { "another action", WUKONG(NAME), "{\"spec\":{\"lifecycleAction\":{\"action\":\"discard\"}}}",
       "may remove spec.lifecycleAction, not change it" },
-    { "the spec", NAME, NULL, "{\"spec\":{\"cpu\":2}}", "changes nothing else in the spec" },
-    { "a new field of the spec", NAME, NULL, "{\"spec\":{\"startStrategy\":{\"autoStart\":true}}}",
+    { "the spec", WUKONG(NAME), "{\"spec\":{\"cpu\":2}}", "changes nothing else in the spec" },
+    { "a new field of the spec", WUKONG(NAME), "{\"spec\":{\"osImage2\":\"a\"}}",
       "changes nothing else in the spec" },
-    { "its node", NAME, "status", "{\"status\":{\"nodeName\":\"node-2\"}}",
+    { "that it starts by itself", WUKONG(NAME),
+      "{\"spec\":{\"startStrategy\":{\"autoStart\":false}}}", NULL },
+    { "how it starts", WUKONG(NAME), "{\"spec\":{\"startStrategy\":{\"runStrategy\":\"Always\"}}}",
+      "nothing but autoStart" },
+    { "more of how it starts", WUKONG(NAME), "{\"spec\":{\"startStrategy\":{\"delay\":1}}}",
+      "nothing but autoStart" },
+    { "that it has a start strategy", WUKONG(NAME), "{\"spec\":{\"startStrategy\":null}}",
+      "nothing but autoStart" },
+    { "its node", WUKONG(NAME) "/status", "{\"status\":{\"nodeName\":\"node-2\"}}",
       "does not change status.nodeName" },
-    { "another node's status", OTHER, "status",
-      "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}", "of node " OTHER_NODE },
-    { "another node's annotation", OTHER, NULL, "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}",
+    { "another node's status", WUKONG(OTHER) "/status", RUNNING, "of node " OTHER_NODE },
+    { "another node's annotation", WUKONG(OTHER), NOTE("\"a\":\"b\""), "of node " OTHER_NODE },
+    { "another node's start", WUKONG(OTHER), "{\"spec\":{\"startStrategy\":{\"autoStart\":false}}}",
       "of node " OTHER_NODE },
-    { "to take over another node's", OTHER, NULL,
-      "{\"metadata\":{\"annotations\":{\"wukong.novasphere.dev/saved-on\":\"node-1\"}}}",
-      "of node " OTHER_NODE },
-    { "to take the action away", NAME, NULL, "{\"spec\":{\"lifecycleAction\":null}}", NULL },
+    { "to take over another node's", WUKONG(OTHER),
+      NOTE("\"wukong.novasphere.dev/saved-on\":\"node-1\""), "of node " OTHER_NODE },
+    { "to take the action away", WUKONG(NAME), "{\"spec\":{\"lifecycleAction\":null}}", NULL },
+
+    { "the lock of a guest", VMI(NAME), FINALIZERS("\"kubevirt\"," LOCK), NULL },
+    { "an annotation of a guest", VMI(NAME), NOTE("\"wukong.novasphere.dev/a\":\"b\""), NULL },
+    { "somebody's annotation of it", VMI(NAME), NOTE("\"a\":\"b\""), "no annotation but its own" },
+    { "to remove one", VMI(NAME), NOTE("\"kubevirt\":null"), "no annotation but its own" },
+    { "KubeVirt's finalizer", VMI(NAME), FINALIZERS(LOCK), "no finalizer but" },
+    { "another finalizer", VMI(NAME), FINALIZERS("\"kubevirt\"," LOCK ",\"b\""),
+      "no finalizer but" },
+    { "a guest's spec", VMI(NAME), "{\"spec\":{\"domain\":null}}", "neither spec nor status" },
+    { "a guest's node", VMI(NAME), "{\"status\":{\"nodeName\":\"node-2\"}}",
+      "neither spec nor status" },
+    { "a guest's label", VMI(NAME), "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}",
+      "neither labels nor owners" },
+    { "to take the lock off", VMI(NAME), FINALIZERS("\"kubevirt\""), NULL },
+    { "the lock of another node's", VMI(OTHER), FINALIZERS("\"kubevirt\"," LOCK),
+      "may not touch a guest of node " OTHER_NODE },
+    { "the lock of one that comes", VMI(NEXT), FINALIZERS("\"kubevirt\"," LOCK), NULL },
+    { "the lock of one without a pod", VMI("nowhere"), FINALIZERS("\"kubevirt\"," LOCK),
+      "may not touch a guest of node" },
+
+    { "the mark of a VM", VM(NAME), NOTE("\"wukong.novasphere.dev/suspended\":\"true\""), NULL },
+    { "its removal", VM(NAME), NOTE("\"wukong.novasphere.dev/suspended\":null"), NULL },
+    { "another annotation of it", VM(NAME), NOTE("\"a\":\"b\""),
+      "changes nothing but the annotation" },
+    { "a VM's spec", VM(NAME), "{\"spec\":{\"running\":false}}",
+      "changes nothing but the annotation" },
+    { "a VM's finalizer", VM(NAME), FINALIZERS(LOCK), "changes nothing but the annotation" },
 };
 
 /* By curl: kubectl reads before it writes, which the agent may not do with a status. */
 static void
 try_case(const char *token, const Case *row, const char *refusal)
 {
-    g_autofree char *url = g_strdup_printf(
-        LAB_KUBE_SERVER "/apis/vm.novasphere.dev/v1alpha1/namespaces/default/wukongs/%s%s%s",
-        row->name, row->subresource != NULL ? "/" : "",
-        row->subresource != NULL ? row->subresource : "");
+    g_autofree char *url = g_strconcat(LAB_KUBE_SERVER, row->path, NULL);
     g_autofree char *header = g_strdup_printf("@%s", token);
     const char *const argv[] = {
         "curl", "-sS",   "--cacert", LAB_KUBE_DIR "/ca.crt",
@@ -174,7 +221,10 @@ test_others(void **state G_GNUC_UNUSED)
         const char *refusal;
     } rows[] = {
         { { "delete", "wk", NAME, NULL }, "cannot delete resource" },
-        { { "get", "pods", NULL }, "cannot list resource \"pods\"" },
+        { { "delete", "vmi", NAME, NULL }, "cannot delete resource" },
+        { { "delete", "vm", NAME, NULL }, "cannot delete resource" },
+        { { "get", "configmaps", NULL }, "cannot list resource \"configmaps\"" },
+        { { "get", "pvc", NULL }, "cannot list resource \"persistentvolumeclaims\"" },
         { { "get", "secrets", "-A", NULL }, "cannot list resource \"secrets\"" },
         { { "create", "-f", LAB_KUBE_DIR "/lease.yaml", NULL }, "Lease of its own node only" },
     };
@@ -192,13 +242,26 @@ test_others(void **state G_GNUC_UNUSED)
     }
 }
 
+#define GUEST(name, status)                                                                        \
+    "---\n{apiVersion: kubevirt.io/v1, kind: VirtualMachineInstance,\n"                            \
+    " metadata: {name: " name ", finalizers: [kubevirt], annotations: {kubevirt: a}},\n"           \
+    " spec: {domain: {cpu: {cores: 1}}}, status: {" status "}}\n"
+
+static const char *const guests = GUEST(NAME, "nodeName: " LAB_NODE_NAME)
+    GUEST(OTHER, "nodeName: " OTHER_NODE) GUEST(NEXT, "activePods: {uid-1: " LAB_NODE_NAME "}")
+        GUEST("nowhere", "phase: Pending") "---\n{apiVersion: kubevirt.io/v1, kind: "
+                                           "VirtualMachine, metadata: {name: " NAME "},\n"
+                                           " spec: {running: true}}\n";
+
 static int
 setup(void **state G_GNUC_UNUSED)
 {
     g_autofree char *out = NULL;
+    g_autofree char *more = NULL;
 
     lab_ok(lab_kube_start(&error));
     lab_ok(lab_kube_install(&error));
+    lab_ok(lab_kube_kubevirt(&error));
     lab_ok(lab_kube_new_token(NULL, UNBOUND, &error));
     lab_ok(lab_kube_wukong(NAME, &error));
     lab_ok(lab_kube_wukong(OTHER, &error));
@@ -207,6 +270,11 @@ setup(void **state G_GNUC_UNUSED)
                                "-p", "{\"status\":{\"nodeName\":\"" OTHER_NODE "\"}}", NULL))
         != NULL);
     lab_ok(lab_kube_act(NAME, "{\"action\":\"suspend\"}", &error));
+    lab_ok((more = lab_kubectl_out(&error, "patch", "wk", NAME, "--type=merge", "-p",
+                                   "{\"spec\":{\"startStrategy\":{\"runStrategy\":\"Manual\"}}}",
+                                   NULL))
+           != NULL);
+    lab_ok(lab_kube_apply(guests, &error));
     return 0;
 }
 
