@@ -101,6 +101,7 @@ read_list(WkVmi *self, JsonObject *object, const char *member, WkVmiDeviceKind k
         add_named(self, kind, what, NULL, "name");
 }
 
+/* One is enough. */
 static void
 read_reservations(WkVmi *self, JsonObject *devices)
 {
@@ -109,8 +110,10 @@ read_reservations(WkVmi *self, JsonObject *devices)
     for (guint i = 0; i < wk_object_count(disks); i++) {
         JsonObject *disk = wk_object_element(disks, i);
 
-        if (wk_object_is_true(wk_json_get_object(disk, "lun"), "reservation"))
-            add_named(self, WK_DEVICE_RESERVATION, "disk", disk, "name");
+        if (!wk_object_is_true(wk_json_get_object(disk, "lun"), "reservation"))
+            continue;
+        add_named(self, WK_DEVICE_RESERVATION, "disk", disk, "name");
+        return;
     }
 }
 
