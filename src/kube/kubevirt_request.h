@@ -9,12 +9,14 @@ G_BEGIN_DECLS
 /*
  * What the agent asks of KubeVirt and of a guest's Wukong, once each: the caller repeats. Main
  * thread, GTask style as wk_kube_send(); @kube outlives each request or ends it CANCELLED. Texts
- * are copied. Errors are kube/client.h's, and: CONFLICT   the object is not as it was believed to
- * be (a test of the patch did not hold, another uid, being deleted): read it again, decide again.
- * Reasons "Conflict", "Replaced" (the name has another uid), "GuestDeleting", "NotPaused",
- * "NotRunning", "MigrationInProgress" REFUSED    KubeVirt will not do it for this guest:
- * "LivenessProbe" UNAVAILABLE  not now; besides a server that is away: "SnapshotInProgress"
- *   NOT_FOUND  there is no such object. Where that is as good as done it is no error: said below
+ * are copied. Errors are kube/client.h's, and:
+ *  - CONFLICT: the object is not as it was believed to be: read it again, decide again.
+ *    "Conflict" (a test of the patch did not hold), "Replaced" (the name has another uid),
+ *    "GuestDeleting", "NotPaused", "NotRunning", "MigrationInProgress";
+ *  - REFUSED: KubeVirt will not do it for this guest: "LivenessProbe";
+ *  - UNAVAILABLE: not now; besides a server that is away: "SnapshotInProgress";
+ *  - NOT_FOUND: there is no such object. Where that is as good as done it is said below.
+ *
  * An answer that was lost may have been done: every one of these may be asked for again.
  */
 
