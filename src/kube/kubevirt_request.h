@@ -9,12 +9,14 @@ G_BEGIN_DECLS
 /*
  * What the agent asks of KubeVirt and of a guest's Wukong, once each: the caller repeats. Main
  * thread, GTask style as wk_kube_send(); @kube outlives each request or ends it CANCELLED. Texts
- * are copied. Errors are kube/client.h's, and: CONFLICT   the object is not as it was believed to
- * be (a test of the patch did not hold, another uid, being deleted): read it again, decide again.
- * Reasons "Conflict", "Replaced" (the name has another uid), "GuestDeleting", "NotPaused",
- * "NotRunning", "Migrating" REFUSED    KubeVirt will not do it for this guest: "LivenessProbe"
- *   UNAVAILABLE  not now; besides a server that is away: "SnapshotInProgress"
- *   NOT_FOUND  there is no such object. Where that is as good as done it is no error: said below
+ * are copied. Errors are kube/client.h's, and:
+ *  - CONFLICT: the object is not as it was believed to be: read it again, decide again.
+ *    "Conflict" (a test of the patch did not hold), "Replaced" (the name has another uid),
+ *    "GuestDeleting", "NotPaused", "NotRunning", "MigrationInProgress";
+ *  - REFUSED: KubeVirt will not do it for this guest: "LivenessProbe";
+ *  - UNAVAILABLE: not now; besides a server that is away: "SnapshotInProgress";
+ *  - NOT_FOUND: there is no such object. Where that is as good as done it is said below.
+ *
  * An answer that was lost may have been done: every one of these may be asked for again.
  */
 
@@ -60,7 +62,8 @@ gboolean wk_kubevirt_done_finish(WkKube *kube, GAsyncResult *result, GError **er
 /* Puts the lock on @vmi, by a patch that tests its uid and resourceVersion: it is that very state
  * of the VMI, or a CONFLICT. finish: (transfer full): the VMI as the server has it now, of that
  * uid, not deleting, with the lock; anything less is an error. One that has the lock already is
- * tested and answered the same way. */
+ * tested and answered the same way. data/kubernetes lets an agent do it once KubeVirt says that the
+ * VMI is on its node, or has a pod there; before that it is DENIED. */
 void wk_kubevirt_lock(WkKube *kube, const WkVmi *vmi, GCancellable *cancellable,
                       GAsyncReadyCallback callback, gpointer user_data);
 WkVmi *wk_kubevirt_lock_finish(WkKube *kube, GAsyncResult *result, GError **error);
@@ -78,7 +81,7 @@ void wk_kubevirt_get_fresh_vm(WkKube *kube, const char *ns, const char *name,
 WkVm *wk_kubevirt_get_fresh_vm_finish(WkKube *kube, GAsyncResult *result, GError **error);
 
 /* The pods that were made for the VMI with @vmi_uid: none is left once it is really gone.
- * finish: (transfer full) (element-type WkVmiPod). */
+ * finish: (transfer full) (element-type WkPod). */
 void wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid,
                            GCancellable *cancellable, GAsyncReadyCallback callback,
                            gpointer user_data);

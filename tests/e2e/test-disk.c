@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Suspend to disk, resume, discard; several guests at once. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* fallocate */
+#endif
 #include "e2e.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -11,6 +15,7 @@
 #define GUEST       "dsk"
 #define SMALL_FILE  LAB_DIR "/small.img"
 #define SMALL_DIR   LAB_DIR "/small"
+#define FILLER      SMALL_DIR "/filler"
 #define SMALL_BYTES (560LL * 1024 * 1024) /* room for two guests, not for three */
 
 static const char *const four[] = { "four-a", "four-b", "four-c", "four-d" };
@@ -358,6 +363,48 @@ test_room_for_those_that_wait(void **state G_GNUC_UNUSED)
     check_room_for_two("[suspend]\nparallel-saves=1\n");
 }
 
+/* To the last block. */
+static void
+fill_small_vault(void)
+{
+    const int fd = open(FILLER, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    off_t end = 0;
+
+    assert_true(fd >= 0);
+    for (off_t step = SMALL_BYTES; step >= 4096; step /= 2) {
+        while (fallocate(fd, 0, end, step) == 0)
+            end += step;
+        assert_int_equal(errno, ENOSPC);
+    }
+    close(fd);
+}
+
+/* The precheck saw room, and somebody else took it while the image was written. */
+static void
+test_full_in_mid_save(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(E2eLife) life = NULL;
+    g_autofree char *id = NULL;
+
+    e2e_guest_start_filled(GUEST, 32);
+    use_small_vault("");
+    life = e2e_remember(GUEST);
+    e2e_brake_on();
+    id = e2e_submit(GUEST, "suspend", "{\"target\":\"disk\"}");
+    e2e_brake_wait(1);
+    fill_small_vault();
+    e2e_brake_off();
+    e2e_wait_end(id, "state", "failed", "reason", "NoSpace", NULL);
+    e2e_check_same_life(life);
+    e2e_check_runs(GUEST);
+    e2e_check_no_image(GUEST);
+    e2e_check_guest(GUEST, "state", "Running", "operation", "", NULL);
+    assert_int_equal(unlink(FILLER), 0);
+    suspend(GUEST);
+    e2e_ctl_says(0, "resumed from disk", "resume", GUEST, NULL);
+    e2e_check_same_life(life);
+}
+
 int
 main(void)
 {
@@ -375,6 +422,7 @@ main(void)
         e2e_test(test_one_save_at_a_time),
         cmocka_unit_test_setup_teardown(test_room_for_all_together, e2e_setup, small_teardown),
         cmocka_unit_test_setup_teardown(test_room_for_those_that_wait, e2e_setup, small_teardown),
+        cmocka_unit_test_setup_teardown(test_full_in_mid_save, e2e_setup, small_teardown),
     };
 
     return e2e_main(tests);

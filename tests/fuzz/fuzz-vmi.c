@@ -109,6 +109,7 @@ check_prechecks(const WkVmi *vmi, const WkVm *vm)
     g_autoptr(GError) to_memory = NULL;
     g_autofree char *caveat = wk_vmi_caveat(vmi);
 
+    check_text(caveat);
     if (!wk_precheck_vmi(vmi, vm, WK_TARGET_DISK, &to_disk))
         check_error(to_disk, WK_ERROR_REFUSED);
     if (!wk_precheck_vmi(vmi, vm, WK_TARGET_MEMORY, &to_memory)) {
@@ -121,7 +122,7 @@ static void
 check_pod(JsonObject *object, const WkVmi *vmi)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(WkVmiPod) pod = wk_vmi_pod_parse(object, NULL);
+    g_autoptr(WkPod) pod = wk_pod_parse(object, NULL);
     g_autoptr(WkClaim) claim = wk_claim_parse(object, NULL);
 
     check_name(pod->uid);

@@ -42,7 +42,7 @@ kv_kubectl(const char *verb, const char *object, const char *third, const char *
 void
 kv_do(const char *verb, const char *object, const char *third, const char *fourth)
 {
-    g_autofree char *out = kv_kubectl(verb, object, third, fourth);
+    G_GNUC_UNUSED g_autofree char *out = kv_kubectl(verb, object, third, fourth);
 }
 
 void

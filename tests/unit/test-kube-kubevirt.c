@@ -24,7 +24,7 @@ typedef struct {
 static void
 tell(Fixture *self, char *word)
 {
-    g_autofree char *held = word;
+    G_GNUC_UNUSED g_autofree char *held = word;
 
     g_string_append_printf(self->told, "%s%s", self->told->len > 0 ? " " : "", word);
     if (self->unfollow_in != NULL && g_str_has_prefix(word, self->unfollow_in)) {
