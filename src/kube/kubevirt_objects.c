@@ -174,7 +174,7 @@ DEFINE_GET(claim, WkClaim, wk_claim, CORE_PATH, CLAIMS)
 static void
 free_pod(gpointer data)
 {
-    wk_pod_free(data);
+    wk_vmi_pod_free(data);
 }
 
 /* One that can't be read is there all the same: an error, not one less. */
@@ -189,7 +189,7 @@ parse_pods(JsonObject *list, GError **error)
         return NULL;
     }
     for (guint i = 0; i < json_array_get_length(items); i++) {
-        WkPod *pod = wk_pod_parse(wk_object_element(items, i), error);
+        WkVmiPod *pod = wk_vmi_pod_parse(wk_object_element(items, i), error);
 
         if (pod == NULL)
             return NULL;

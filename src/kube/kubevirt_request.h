@@ -81,7 +81,7 @@ void wk_kubevirt_get_fresh_vm(WkKube *kube, const char *ns, const char *name,
 WkVm *wk_kubevirt_get_fresh_vm_finish(WkKube *kube, GAsyncResult *result, GError **error);
 
 /* The pods that were made for the VMI with @vmi_uid: none is left once it is really gone.
- * finish: (transfer full) (element-type WkPod). */
+ * finish: (transfer full) (element-type WkVmiPod). */
 void wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid,
                            GCancellable *cancellable, GAsyncReadyCallback callback,
                            gpointer user_data);

@@ -8,7 +8,7 @@
 /* The kubelet adds up its containers' limits for what all of them have in emptyDirs. A limit that
  * can't be read is none that may be reached. */
 static void
-add_limit(WkPod *self, JsonObject *container)
+add_limit(WkVmiPod *self, JsonObject *container)
 {
     JsonObject *limits = wk_json_get_object(wk_json_get_object(container, "resources"), "limits");
     const char *text = wk_json_get_string(limits, "ephemeral-storage");
@@ -21,10 +21,10 @@ add_limit(WkPod *self, JsonObject *container)
     self->storage_limit_bytes += (gint64)MIN(bytes, (guint64)(G_MAXINT64 / WK_VMI_LIST_MAX));
 }
 
-WkPod *
-wk_pod_parse(JsonObject *object, GError **error)
+WkVmiPod *
+wk_vmi_pod_parse(JsonObject *object, GError **error)
 {
-    g_autoptr(WkPod) self = g_new0(WkPod, 1);
+    g_autoptr(WkVmiPod) self = g_new0(WkVmiPod, 1);
     JsonObject *metadata = wk_json_get_object(object, "metadata");
     JsonObject *spec = wk_json_get_object(object, "spec");
     JsonArray *containers = wk_json_get_array(spec, "containers");

@@ -27,7 +27,7 @@ G_BEGIN_DECLS
 /* Returns: (transfer full), or NULL with WK_ERROR_INVALID for what is no such object at all. */
 WkVmi *wk_vmi_parse(JsonObject *object, GError **error);
 WkVm *wk_vm_parse(JsonObject *object, GError **error);
-WkPod *wk_pod_parse(JsonObject *object, GError **error);
+WkVmiPod *wk_vmi_pod_parse(JsonObject *object, GError **error);
 WkClaim *wk_claim_parse(JsonObject *object, GError **error);
 
 /*

@@ -374,7 +374,7 @@ wk_vm_free(WkVm *self)
 /* ---- what is around ---- */
 
 void
-wk_pod_free(WkPod *self)
+wk_vmi_pod_free(WkVmiPod *self)
 {
     if (self == NULL)
         return;

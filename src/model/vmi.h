@@ -198,10 +198,10 @@ typedef struct {
     gboolean ended;             /* phase Succeeded or Failed: its emptyDirs go, or are gone */
     gboolean user_namespace;    /* hostUsers: false: uids of its files are not what they seem */
     gint64 storage_limit_bytes; /* least ephemeral-storage limit of its containers; -1: none */
-} WkPod;
+} WkVmiPod;
 
-void wk_pod_free(WkPod *self); /* NULL is fine */
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkPod, wk_pod_free)
+void wk_vmi_pod_free(WkVmiPod *self); /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkVmiPod, wk_vmi_pod_free)
 
 /* A PersistentVolumeClaim: other data if one of these is another. */
 typedef struct {
@@ -250,7 +250,7 @@ char *wk_vmi_domain_name(const char *ns, const char *name);
 gboolean wk_precheck_vmi(const WkVmi *vmi, const WkVm *vm, WkTarget target, GError **error);
 
 /* The same of its pod, for a suspend to disk of a guest with @memory_kib. */
-gboolean wk_precheck_pod(const WkVmi *vmi, const WkPod *pod, guint64 memory_kib, GError **error);
+gboolean wk_precheck_pod(const WkVmi *vmi, const WkVmiPod *pod, guint64 memory_kib, GError **error);
 
 /* May the image of a guest go on in what @vm makes now? @template_hash as it was when saved.
  * Refusals as above: TemplateChanged, RestoreInProgress, ... */

@@ -376,7 +376,7 @@ wk_precheck_vmi(const WkVmi *vmi, const WkVm *vm, WkTarget target, GError **erro
 /* The image's bytes are the pod's as long as its name lies in an emptyDir there, and a pod over its
  * limit is evicted, in mid-save if need be. */
 static gboolean
-check_storage_limit(const WkVmi *vmi, const WkPod *pod, guint64 memory_kib, GError **error)
+check_storage_limit(const WkVmi *vmi, const WkVmiPod *pod, guint64 memory_kib, GError **error)
 {
     const guint64 need = wk_policy_image_bytes(memory_kib);
     g_autofree char *need_text = NULL;
@@ -394,7 +394,7 @@ check_storage_limit(const WkVmi *vmi, const WkPod *pod, guint64 memory_kib, GErr
 }
 
 gboolean
-wk_precheck_pod(const WkVmi *vmi, const WkPod *pod, guint64 memory_kib, GError **error)
+wk_precheck_pod(const WkVmi *vmi, const WkVmiPod *pod, guint64 memory_kib, GError **error)
 {
     if (pod->deleting || pod->ended) {
         wk_error_set(error, WK_ERROR_REFUSED, "PodEnding",

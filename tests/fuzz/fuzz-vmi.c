@@ -122,7 +122,7 @@ static void
 check_pod(JsonObject *object, const WkVmi *vmi)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(WkPod) pod = wk_pod_parse(object, NULL);
+    g_autoptr(WkVmiPod) pod = wk_vmi_pod_parse(object, NULL);
     g_autoptr(WkClaim) claim = wk_claim_parse(object, NULL);
 
     check_name(pod->uid);

@@ -271,7 +271,7 @@ test_pods(void **state G_GNUC_UNUSED)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(pods); i++) {
         g_autoptr(JsonObject) object = make_object(pods[i].metadata, pods[i].spec, pods[i].status);
-        g_autoptr(WkPod) pod = wk_pod_parse(object, NULL);
+        g_autoptr(WkVmiPod) pod = wk_vmi_pod_parse(object, NULL);
 
         assert_string_equal(pod->uid, "u-2");
         assert_int_equal(pod->deleting, pods[i].deleting);
@@ -307,7 +307,7 @@ test_none(void **state G_GNUC_UNUSED)
 
     assert_null(wk_vm_parse(object, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");
-    assert_null(wk_pod_parse(object, &error));
+    assert_null(wk_vmi_pod_parse(object, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");
     assert_null(wk_claim_parse(object, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");

@@ -10,7 +10,7 @@
 typedef struct {
     WkVmi *vmi;
     WkVm *vm; /* NULL: there is none */
-    WkPod pod;
+    WkVmiPod pod;
 } Guest;
 
 static int
@@ -34,7 +34,7 @@ setup(void **state)
     guest->vm->template_hash = g_strdup("hash");
     wk_vmi_volumes_add(guest->vmi->volumes, WK_VOLUME_DATA_VOLUME, "root", "web-root");
     wk_vmi_volumes_add(guest->vm->volumes, WK_VOLUME_DATA_VOLUME, "root", "web-root");
-    guest->pod = (WkPod){ .name = (char *)"virt-launcher-web", .storage_limit_bytes = -1 };
+    guest->pod = (WkVmiPod){ .name = (char *)"virt-launcher-web", .storage_limit_bytes = -1 };
     *state = guest;
     return 0;
 }
@@ -284,7 +284,7 @@ test_pod(void **state)
 {
     Guest *guest = *state;
     const guint64 need = wk_policy_image_bytes(guest->vmi->memory_kib);
-    WkPod *pod = &guest->pod;
+    WkVmiPod *pod = &guest->pod;
     g_autoptr(GError) error = NULL;
 
     assert_true(wk_precheck_pod(guest->vmi, pod, guest->vmi->memory_kib, &error));
