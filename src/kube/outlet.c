@@ -29,7 +29,7 @@ struct _WkOutlet {
     guint64 outages;
 
     guint denials;    /* 403 in a row */
-    gboolean is_well; /* a success since the last outage, or the start */
+    gboolean is_well; /* it let something through since the last outage, or the start */
 
     gboolean down;
     Trial trial;
@@ -378,7 +378,8 @@ note_landing(WkOutlet *self, const Flight *flight, const GError *error)
     }
     note_answer(self);
     self->successes += error == NULL;
-    self->is_well = self->is_well || error == NULL;
+    /* whatever it says: to say that something is not there it has let us ask */
+    self->is_well = self->is_well || self->denials == 0;
 }
 
 static void

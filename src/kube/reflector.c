@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "kube/query.h"
 #include "kube/watch_event.h"
 
 #include <string.h>
@@ -249,22 +250,12 @@ note_what_to_ask(WkReflector *self, const GError *error)
     }
 }
 
-/* A version that is gone says nothing against the server, however it fared before: everything is
- * listed at once. Only a server that answers so time and again is not hammered. */
-static gboolean
-expires_first(WkReflector *self, const GError *error)
-{
-    const gboolean again = self->expired && self->failures > 1;
-
-    self->expired = g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT);
-    return self->expired && !again;
-}
-
 static void
 fail(WkReflector *self, const GError *error)
 {
     const gboolean refused = g_error_matches(error, WK_ERROR, WK_ERROR_INVALID)
                              && g_strcmp0(wk_error_get_reason(error), "BadWatch") != 0;
+    gboolean again;
     guint delay_ms;
 
     if (refused && self->phase != PHASE_WATCHING && self->next_page == NULL
@@ -274,7 +265,11 @@ fail(WkReflector *self, const GError *error)
     }
     note_failure(self);
     note_what_to_ask(self, error);
-    if (expires_first(self, error)) {
+    /* A version that is gone says nothing against the server, however it fared before: everything
+     * is listed at once. Only one that answers so time and again is not hammered. */
+    again = self->expired && self->failures > 1;
+    self->expired = g_error_matches(error, WK_ERROR, WK_ERROR_CONFLICT);
+    if (self->expired && !again) {
         wait(self, 0);
         return;
     }
@@ -367,25 +362,13 @@ static const WkKubeStreamListener stream_listener = { .line = on_line, .ended = 
 
 /* ---- questions ---- */
 
-static void
-add_parameter(GString *query, const char *name, const char *value)
-{
-    g_autofree char *escaped = NULL;
-
-    if (value == NULL)
-        return;
-    escaped = g_uri_escape_string(value, NULL, FALSE);
-    g_string_append_printf(query, "%c%s=%s", strchr(query->str, '?') == NULL ? '?' : '&', name,
-                           escaped);
-}
-
 static GString *
 begin_query(WkReflector *self)
 {
     GString *query = g_string_new(self->path);
 
-    add_parameter(query, "fieldSelector", self->can_select ? self->field_selector : NULL);
-    add_parameter(query, "labelSelector", self->label_selector);
+    wk_query_add(query, "fieldSelector", self->can_select ? self->field_selector : NULL);
+    wk_query_add(query, "labelSelector", self->label_selector);
     return query;
 }
 
@@ -397,9 +380,9 @@ open_stream(WkReflector *self, Phase phase, GString *query)
     g_autofree char *seconds =
         g_strdup_printf("%d", WATCH_MIN_S + g_random_int_range(0, WATCH_MIN_S));
 
-    add_parameter(query, "watch", "true");
-    add_parameter(query, "allowWatchBookmarks", "true");
-    add_parameter(query, "timeoutSeconds", seconds);
+    wk_query_add(query, "watch", "true");
+    wk_query_add(query, "allowWatchBookmarks", "true");
+    wk_query_add(query, "timeoutSeconds", seconds);
     set_phase(self, phase);
     self->began_at_us = wk_clock_mono_us();
     self->got_event = FALSE;
@@ -411,7 +394,7 @@ watch(WkReflector *self)
 {
     g_autoptr(GString) query = begin_query(self);
 
-    add_parameter(query, "resourceVersion", self->version);
+    wk_query_add(query, "resourceVersion", self->version);
     open_stream(self, PHASE_WATCHING, query);
 }
 
@@ -420,9 +403,9 @@ stream_list(WkReflector *self)
 {
     g_autoptr(GString) query = begin_query(self);
 
-    add_parameter(query, "sendInitialEvents", "true");
-    add_parameter(query, "resourceVersionMatch", "NotOlderThan");
-    add_parameter(query, "resourceVersion", self->list_version);
+    wk_query_add(query, "sendInitialEvents", "true");
+    wk_query_add(query, "resourceVersionMatch", "NotOlderThan");
+    wk_query_add(query, "resourceVersion", self->list_version);
     open_stream(self, PHASE_STREAM_LIST, query);
 }
 
@@ -499,16 +482,15 @@ ask_page(WkReflector *self)
 {
     g_autoptr(GString) query = begin_query(self);
     g_autofree char *limit = g_strdup_printf("%u", self->page_size);
-    const WkKubeRequest request = { .method = "GET" };
-    WkKubeRequest page = request;
+    WkKubeRequest page = { .method = "GET" };
 
     set_phase(self, PHASE_PAGES);
-    add_parameter(query, "limit", limit);
+    wk_query_add(query, "limit", limit);
     if (self->next_page != NULL) {
-        add_parameter(query, "continue", self->next_page);
+        wk_query_add(query, "continue", self->next_page);
     } else if (self->list_version != NULL) {
-        add_parameter(query, "resourceVersion", self->list_version);
-        add_parameter(query, "resourceVersionMatch", "NotOlderThan");
+        wk_query_add(query, "resourceVersion", self->list_version);
+        wk_query_add(query, "resourceVersionMatch", "NotOlderThan");
     }
     page.path = query->str;
     self->cancellable = g_cancellable_new();

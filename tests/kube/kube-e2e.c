@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube-e2e.h"
 
+#include <sqlite3.h>
+
 #define UNTIL_MS 40000
+#define LEDGER   LAB_STATE_DIR "/ledger.db"
 #define CONFIG   LAB_KUBE_DIR "/wukongd.conf"
 
 int
@@ -144,6 +147,32 @@ ke_until_event(const char *name, const char *reason)
     Look look = { .name = name, .value = reason };
 
     lab_ok(lab_wait(reason, UNTIL_MS, has_event, &look, &error));
+}
+
+static gboolean
+is_in_outbox(gpointer data)
+{
+    g_autofree char *pattern = g_strdup_printf("%%\"%s\"%%", ((const Look *)data)->value);
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    gboolean found = FALSE;
+
+    if (sqlite3_open_v2(LEDGER, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK
+        && sqlite3_prepare_v2(db, "SELECT 1 FROM outbox WHERE body LIKE ?1", -1, &stmt, NULL)
+               == SQLITE_OK
+        && sqlite3_bind_text(stmt, 1, pattern, -1, SQLITE_STATIC) == SQLITE_OK)
+        found = sqlite3_step(stmt) == SQLITE_ROW;
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return found;
+}
+
+void
+ke_until_in_outbox(const char *reason)
+{
+    Look look = { .value = reason };
+
+    lab_ok(lab_wait(reason, UNTIL_MS, is_in_outbox, &look, &error));
 }
 
 static gboolean

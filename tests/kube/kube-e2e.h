@@ -45,6 +45,8 @@ void ke_check(const char *name, const char *jsonpath, const char *value);
 /* Waits for an Event with @reason about Wukong @name. */
 void ke_until_event(const char *name, const char *reason);
 /* Waits for an Event of it whose message contains @note. */
+/* An Event lies in the ledger's outbox: from here on it survives the agent. */
+void ke_until_in_outbox(const char *reason);
 void ke_until_event_note(const char *name, const char *note);
 /* Writes of the agent so far: patches of Wukongs and of their status. */
 guint ke_writes(void);

@@ -31,6 +31,7 @@ test_away_in_mid_save(void **state G_GNUC_UNUSED)
     ke_until(NAME, KE_STATE, "*Susp");
     lab_ok(lab_kube_server_kill(&error));
     e2e_wait_guest(GUEST, 30000, "state", "Suspended", "target", "disk", NULL);
+    ke_until_in_outbox("Suspended");
     ke_agent_restart();
     lab_ok(lab_kube_server_start(&error));
     ke_until_within(NAME, KE_STATE, "Suspended", SOON_MS);

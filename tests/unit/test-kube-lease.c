@@ -152,6 +152,18 @@ test_forbidden(void **state)
     assert_int_equal(double_count("leases"), 5);
 }
 
+/* A server that answers "not found" has let us ask: what it denies then, it means. */
+static void
+test_may_look_only(void **state)
+{
+    Fixture *f = *state;
+
+    double_fail(double_wait("GET " ONE), WK_ERROR_NOT_FOUND, "NotFound", "no lease");
+    double_fail(double_wait(ALL), WK_ERROR_DENIED, "Forbidden", "may not");
+    double_settle();
+    assert_string_equal(f->notices->str, "LeaseForbidden ");
+}
+
 /* It finds out first that the server is there again. */
 static void
 test_renewals_are_told(void **state)
@@ -177,6 +189,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_takes_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_namespace, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_may_look_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forbidden, setup, teardown),
         cmocka_unit_test_setup_teardown(test_renewals_are_told, setup, teardown),
     };
