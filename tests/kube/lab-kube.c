@@ -60,8 +60,8 @@ openssl(GError **error, const char *first, ...)
 
 #define KEY_ARGS "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"
 
-static gboolean
-make_certificate(const char *name, const char *subject, const char *extensions, GError **error)
+gboolean
+lab_kube_certificate(const char *name, const char *subject, const char *extensions, GError **error)
 {
     g_autofree char *key = g_strdup_printf("%s/%s.key", LAB_KUBE_DIR, name);
     g_autofree char *crt = g_strdup_printf("%s/%s.crt", LAB_KUBE_DIR, name);
@@ -82,10 +82,12 @@ make_certificates(GError **error)
     }
     return openssl(error, "req", "-x509", KEY_ARGS, "-keyout", LAB_KUBE_DIR "/ca.key", "-out",
                    LAB_KUBE_DIR "/ca.crt", "-days", "2", "-subj", "/CN=lab", NULL)
-           && make_certificate("server", "/CN=kube-apiserver",
-                               "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:api.lab", error)
-           && make_certificate("admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth",
-                               error)
+           && lab_kube_certificate("server", "/CN=kube-apiserver",
+                                   "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:api.lab", error)
+           && lab_kube_certificate("admin", "/O=system:masters/CN=admin",
+                                   "extendedKeyUsage=clientAuth", error)
+           && lab_kube_certificate("front-proxy", "/CN=front-proxy-client",
+                                   "extendedKeyUsage=clientAuth", error)
            && openssl(error, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
                       LAB_KUBE_DIR "/sa.key", NULL)
            && openssl(error, "ec", "-in", LAB_KUBE_DIR "/sa.key", "-pubout", "-out",
@@ -137,12 +139,9 @@ gboolean
 lab_kube_server_start(GError **error)
 {
     g_autofree char *program = asset(APISERVER);
-    const char *const argv[] = { program,
-                                 "--etcd-servers=http://127.0.0.1:2379",
-                                 "--bind-address=127.0.0.1",
-                                 "--advertise-address=127.0.0.1",
-                                 "--secure-port=6443",
-                                 "--service-cluster-ip-range=10.0.0.0/24",
+    const char *const argv[] = { program, "--etcd-servers=http://127.0.0.1:2379",
+                                 "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1",
+                                 "--secure-port=6443", "--service-cluster-ip-range=10.0.0.0/24",
                                  "--tls-cert-file=" LAB_KUBE_DIR "/server.crt",
                                  "--tls-private-key-file=" LAB_KUBE_DIR "/server.key",
                                  "--client-ca-file=" LAB_KUBE_DIR "/ca.crt",
@@ -150,9 +149,16 @@ lab_kube_server_start(GError **error)
                                  "--service-account-key-file=" LAB_KUBE_DIR "/sa.pub",
                                  "--service-account-signing-key-file=" LAB_KUBE_DIR "/sa.key",
                                  "--authorization-mode=Node,RBAC",
+                                 /* the aggregator: whom the servers behind it believe */
+                                 "--proxy-client-cert-file=" LAB_KUBE_DIR "/front-proxy.crt",
+                                 "--proxy-client-key-file=" LAB_KUBE_DIR "/front-proxy.key",
+                                 "--requestheader-client-ca-file=" LAB_KUBE_DIR "/ca.crt",
+                                 "--requestheader-allowed-names=front-proxy-client",
+                                 "--requestheader-username-headers=X-Remote-User",
+                                 "--requestheader-group-headers=X-Remote-Group",
+                                 "--requestheader-extra-headers-prefix=X-Remote-Extra-",
                                  "--audit-policy-file=" LAB_KUBE_DIR "/audit.yaml",
-                                 "--audit-log-path=" LAB_KUBE_AUDIT,
-                                 "--cert-dir=" LAB_KUBE_DIR,
+                                 "--audit-log-path=" LAB_KUBE_AUDIT, "--cert-dir=" LAB_KUBE_DIR,
                                  NULL };
 
     return lab_pid(APISERVER) != 0

@@ -29,6 +29,10 @@ gboolean lab_kube_server_stop(GError **error); /* SIGTERM */
 gboolean lab_kube_server_kill(GError **error); /* SIGKILL */
 gboolean lab_kube_server_wait(GError **error); /* until /readyz says ok */
 
+/* LAB_KUBE_DIR/@name.crt and .key of the cluster's CA; @extensions as openssl's -addext. */
+gboolean
+lab_kube_certificate(const char *name, const char *subject, const char *extensions, GError **error);
+
 /* kubectl with these words, as the administrator; the last one NULL. A non-zero status is no error.
  */
 gboolean lab_kubectl(LabOutput *output, GError **error, ...) G_GNUC_NULL_TERMINATED;

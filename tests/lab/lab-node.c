@@ -17,8 +17,9 @@
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-static const char *const node_programs[] = { "libvirt", "qemu-system-", "virtlog",
-                                             "swtpm",   "wukongd",      "lt-wukongd" };
+static const char *const node_programs[] = { "libvirt",       "qemu-system-", "virtlog",
+                                             "swtpm",         "wukongd",      "lt-wukongd",
+                                             "virt-launcher", "kubevirt-node" };
 
 /* What a crash of the node would end; the test and its own helpers live on. */
 static gboolean

@@ -1,0 +1,3 @@
+module wukong.invalid/tests/launcher/standin
+
+go 1.22
