@@ -112,6 +112,21 @@ apply_vm(const char *name, const LabVmOptions *options, GError **error)
     return lab_kube_apply(text, error);
 }
 
+/* Under Manual nothing starts by itself. */
+static gboolean
+request_start(const char *name, const LabVmOptions *options, GError **error)
+{
+    g_auto(LabOutput) output = { 0 };
+
+    if (g_strcmp0(options->run_strategy, "Manual") != 0)
+        return TRUE;
+    if (!lab_vm_subresource(name, "start", &output, error))
+        return FALSE;
+    if (output.status != 0)
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "start: %s", output.err);
+    return output.status == 0;
+}
+
 gboolean
 lab_vm_start(const char *name, const LabVmOptions *options, GError **error)
 {
@@ -120,7 +135,8 @@ lab_vm_start(const char *name, const LabVmOptions *options, GError **error)
 
     if (options == NULL)
         options = &none;
-    if (!apply_claim(name, error) || !apply_wukong(name, error) || !apply_vm(name, options, error))
+    if (!apply_claim(name, error) || !apply_wukong(name, error) || !apply_vm(name, options, error)
+        || !request_start(name, options, error))
         return FALSE;
     return options->no_wait
            || (lab_vmi_wait_phase(name, "Running", LAB_POD_MS, error)

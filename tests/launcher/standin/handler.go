@@ -133,6 +133,9 @@ func (h *Handler) sync(name string) time.Duration {
 	if !known {
 		return 100 * time.Millisecond
 	}
+	if !s.gone && looksMigrating(domain) {
+		return 0
+	}
 	again := time.Duration(0)
 	if !s.gone {
 		again = h.act(vmi, s, domain)
@@ -142,6 +145,13 @@ func (h *Handler) sync(name string) time.Duration {
 		return 500 * time.Millisecond
 	}
 	return again
+}
+
+// looksMigrating: virt-handler takes such a domain for one that comes in by migration and leaves
+// its VMI alone; a restored guest that is still paused looks so too.
+func looksMigrating(domain Domain) bool {
+	return domain.State == "paused" &&
+		(domain.Reason == "migrating" || domain.Reason == "starting up")
 }
 
 // domainOf: known is FALSE until the launcher has said something or is gone.
