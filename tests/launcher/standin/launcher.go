@@ -44,6 +44,7 @@ type Launcher struct {
 	modify      sync.Mutex // KubeVirt's domainModifyLock
 	mutex       sync.Mutex
 	paused      bool // only what came through the pause subresource
+	last        Domain
 	subscribers map[chan Domain]bool
 	undefined   chan struct{}
 }
@@ -90,13 +91,18 @@ func (l *Launcher) virshOK(words ...string) bool {
 	return err == nil
 }
 
+// domain is what libvirt says, or what it said last while it is not there.
 func (l *Launcher) domain() Domain {
 	text, err := l.virsh("domstate", "--reason", l.name)
-	if err != nil {
-		return Domain{}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if err == nil {
+		state, reason, _ := strings.Cut(text, " (")
+		l.last = Domain{true, state, strings.TrimSuffix(reason, ")")}
+	} else if strings.Contains(err.Error(), "failed to get domain") {
+		l.last = Domain{}
 	}
-	state, reason, _ := strings.Cut(text, " (")
-	return Domain{true, state, strings.TrimSuffix(reason, ")")}
+	return l.last
 }
 
 // followEvents sends the domain as it is at each event. KubeVirt's cache in virt-handler knows no
