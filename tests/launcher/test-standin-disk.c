@@ -243,6 +243,23 @@ test_private_libvirt_folders(void **state G_GNUC_UNUSED)
 }
 
 static void
+test_root_launcher(void **state G_GNUC_UNUSED)
+{
+    LabVmOptions options = { .run_strategy = "Manual", .root = TRUE };
+    g_autofree char *path = NULL;
+    g_autofree char *uid = NULL;
+
+    lab_ok(lab_vm_start(LE_NAME, &options, &error));
+    uid = le_pod_uid();
+    le_subresource("pause", NULL);
+    lab_ok((path = lab_pod_save_path(LE_NAME, &error)) != NULL);
+    le_virsh("managedsave", LE_DOMAIN);
+    assert_true(g_file_test(path, G_FILE_TEST_IS_REGULAR));
+    le_virsh("managedsave-remove", LE_DOMAIN);
+    lab_ok(lab_pod_wait_gone(uid, LAB_WAIT_MS, &error));
+}
+
+static void
 test_start_and_stop(void **state G_GNUC_UNUSED)
 {
     g_autofree char *old = NULL;
@@ -271,6 +288,7 @@ main(void)
         le_test(test_old_releases_never_retry_a_guarded_start),
         le_test(test_slow_start_makes_it_transient),
         le_test(test_private_libvirt_folders),
+        le_test(test_root_launcher),
         le_test(test_start_and_stop),
     };
 

@@ -80,6 +80,20 @@ test_eviction_cold_boots(void **state G_GNUC_UNUSED)
 }
 
 static void
+test_node_pressure_cold_boots(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *old = NULL;
+    g_autofree char *pod = NULL;
+
+    le_start(NULL);
+    old = le_nonce();
+    pod = le_pod_uid();
+    lab_ok(lab_pod_evict_now(LE_NAME, &error));
+    lab_ok(lab_pod_wait_gone(pod, LAB_WAIT_MS, &error));
+    le_wait_cold_boot(old);
+}
+
+static void
 test_kubevirt_restart_harms_nobody(void **state G_GNUC_UNUSED)
 {
     g_autofree char *pod = NULL;
@@ -140,13 +154,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        le_test(test_raw_suspend_is_undone),
-        le_test(test_pause_by_subresource_holds),
-        le_test(test_pause_is_refused),
-        le_test(test_eviction_cold_boots),
-        le_test(test_kubevirt_restart_harms_nobody),
-        le_test(test_dead_qemu_and_launcher),
-        le_test(test_node_crash_cold_boots),
+        le_test(test_raw_suspend_is_undone),    le_test(test_pause_by_subresource_holds),
+        le_test(test_pause_is_refused),         le_test(test_eviction_cold_boots),
+        le_test(test_node_pressure_cold_boots), le_test(test_kubevirt_restart_harms_nobody),
+        le_test(test_dead_qemu_and_launcher),   le_test(test_node_crash_cold_boots),
     };
 
     return le_main(tests);
