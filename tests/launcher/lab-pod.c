@@ -100,16 +100,32 @@ apply_vm(const char *name, const LabVmOptions *options, GError **error)
         "metadata:\n  name: %s-vm\n  namespace: default\n  ownerReferences:\n"
         "  - {apiVersion: vm.novasphere.dev/v1alpha1, kind: Wukong, name: %s, uid: %s, "
         "controller: true}\n"
-        "spec:\n  %s\n  template:\n    metadata: {labels: {kubevirt.io/vm: %s-vm}}\n"
+        "spec:\n  %s\n  template:\n    metadata: {labels: {kubevirt.io/vm: %s-vm}%s}\n"
         "    spec: {domain: {cpu: {cores: 1}, memory: {guest: %uMi}, resources: {}, devices: "
         "{disks: [{name: root, disk: {bus: virtio}}]%s}}, "
         "volumes: [{name: root, persistentVolumeClaim: {claimName: %s-root}}], "
         "terminationGracePeriodSeconds: 5%s%s}\n",
         name, name, owner, strategy, name,
+        options->root ? ", annotations: {standin/root: yes-please}" : "",
         options->memory_mib != 0 ? options->memory_mib : LAB_GUEST_MIB,
         options->persistent_tpm ? ", tpm: {persistent: true}" : "", name,
         options->spec != NULL ? ", " : "", options->spec != NULL ? options->spec : "");
     return lab_kube_apply(text, error);
+}
+
+/* Under Manual nothing starts by itself. */
+static gboolean
+request_start(const char *name, const LabVmOptions *options, GError **error)
+{
+    g_auto(LabOutput) output = { 0 };
+
+    if (g_strcmp0(options->run_strategy, "Manual") != 0)
+        return TRUE;
+    if (!lab_vm_subresource(name, "start", &output, error))
+        return FALSE;
+    if (output.status != 0)
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "start: %s", output.err);
+    return output.status == 0;
 }
 
 gboolean
@@ -120,7 +136,8 @@ lab_vm_start(const char *name, const LabVmOptions *options, GError **error)
 
     if (options == NULL)
         options = &none;
-    if (!apply_claim(name, error) || !apply_wukong(name, error) || !apply_vm(name, options, error))
+    if (!apply_claim(name, error) || !apply_wukong(name, error) || !apply_vm(name, options, error)
+        || !request_start(name, options, error))
         return FALSE;
     return options->no_wait
            || (lab_vmi_wait_phase(name, "Running", LAB_POD_MS, error)
@@ -305,9 +322,13 @@ lab_pod_save_path(const char *name, GError **error)
     g_autofree char *uid = lab_pod_uid(name, error);
     g_autofree char *own = uid != NULL ? lab_pod_volume(uid, "private-libvirt-qemu") : NULL;
     g_autofree char *private = uid != NULL ? lab_pod_volume(uid, "private") : NULL;
+    g_autofree char *user = lab_vmi_get(name, "{.status.runtimeUser}", error);
 
-    if (uid == NULL)
+    if (uid == NULL || user == NULL)
         return NULL;
+    if (g_str_equal(user, "0"))
+        return g_strdup_printf("/proc/%d/root" LAB_SAVE_DIR "/default_%s-vm.save",
+                               (int)lab_pod_launcher_pid(uid), name);
     if (g_file_test(own, G_FILE_TEST_IS_DIR))
         return g_strdup_printf("%s/save/default_%s-vm.save", own, name);
     return g_strdup_printf("%s/libvirt/qemu/save/default_%s-vm.save", private, name);
@@ -359,14 +380,16 @@ lab_pod_virsh(const char *name, LabOutput *output, GError **error, ...)
 {
     g_autofree char *uid = lab_pod_uid(name, error);
     GPid pid = uid != NULL ? lab_pod_launcher_pid(uid) : 0;
-    g_autofree char *uri = g_strdup_printf("qemu+unix:///session?socket=/proc/%d/root/run/libvirt/"
-                                           "virtqemud-sock",
-                                           (int)pid);
+    g_autofree char *user = lab_vmi_get(name, "{.status.runtimeUser}", error);
+    g_autofree char *uri =
+        g_strdup_printf("qemu+unix:///%s?socket=/proc/%d/root/run/libvirt/"
+                        "virtqemud-sock",
+                        g_strcmp0(user, "0") == 0 ? "system" : "session", (int)pid);
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     const char *word;
     va_list words;
 
-    if (uid == NULL)
+    if (uid == NULL || user == NULL)
         return FALSE;
     g_ptr_array_add(argv, (char *)"virsh");
     g_ptr_array_add(argv, (char *)"-q");
@@ -418,12 +441,20 @@ lab_pod_kill(const char *uid, const char *program, int signal)
     return n;
 }
 
+/* (transfer full) */
+static char *
+pod_name(const char *name, GError **error)
+{
+    g_autofree char *label = g_strdup_printf("vm.kubevirt.io/name=%s-vm", name);
+
+    return lab_kubectl_out(error, "get", "pods", "-l", label, "-o",
+                           "jsonpath={.items[0].metadata.name}", NULL);
+}
+
 gboolean
 lab_pod_evict(const char *name, GError **error)
 {
-    static const char *const format = "jsonpath={.items[0].metadata.name}";
-    g_autofree char *label = g_strdup_printf("vm.kubevirt.io/name=%s-vm", name);
-    g_autofree char *pod = lab_kubectl_out(error, "get", "pods", "-l", label, "-o", format, NULL);
+    g_autofree char *pod = pod_name(name, error);
     g_autofree char *path = NULL;
     g_autofree char *text = NULL;
     g_autofree char *out = NULL;
@@ -438,6 +469,17 @@ lab_pod_evict(const char *name, GError **error)
         return FALSE;
     out = lab_kubectl_out(error, "create", "--raw", path, "-f", LAB_STANDIN_DIR "/eviction.json",
                           NULL);
+    return out != NULL;
+}
+
+gboolean
+lab_pod_evict_now(const char *name, GError **error)
+{
+    g_autofree char *pod = pod_name(name, error);
+    g_autofree char *out =
+        pod != NULL ? lab_kubectl_out(error, "annotate", "pod", pod, "standin/evict=yes", NULL)
+                    : NULL;
+
     return out != NULL;
 }
 

@@ -49,6 +49,7 @@ typedef struct {
     const char *spec;         /* more members of the VMI's spec, JSON without braces; or NULL */
     guint memory_mib;         /* 0: LAB_GUEST_MIB */
     gboolean persistent_tpm;  /* the pod gets private-libvirt and private-libvirt-qemu */
+    gboolean root;            /* a root launcher: qemu:///system, save folder in the container */
     gboolean no_wait;         /* don't wait until the guest ticks */
 } LabVmOptions;
 
@@ -105,6 +106,9 @@ guint lab_pod_kill(const char *uid, const char *program, int signal);
 
 /* As kubectl drain does: the eviction API. */
 gboolean lab_pod_evict(const char *name, GError **error);
+
+/* As the kubelet of a node that is short of disk does: at once, and the Failed object stays. */
+gboolean lab_pod_evict_now(const char *name, GError **error);
 
 /* Waits until the pod's folders are gone from the node, or its object from the API server. */
 gboolean lab_pod_wait_gone(const char *uid, guint timeout_ms, GError **error);

@@ -27,12 +27,16 @@ cgroup_controllers = []
 security_driver = "none"
 `
 
-func writeLibvirtConfig() {
-	if err := os.MkdirAll(privateDir+"/libvirt", 0o755); err != nil {
+func writeLibvirtConfig(folder string, root bool) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		log.Fatal(err)
 	}
-	for name, text := range map[string]string{"libvirtd.conf": libvirtdConf, "qemu.conf": qemuConf} {
-		if err := os.WriteFile(privateDir+"/libvirt/"+name, []byte(text), 0o644); err != nil {
+	qemu := qemuConf
+	if root {
+		qemu = strings.ReplaceAll(qemu, `"qemu"`, `"root"`)
+	}
+	for name, text := range map[string]string{"libvirtd.conf": libvirtdConf, "qemu.conf": qemu} {
+		if err := os.WriteFile(folder+"/"+name, []byte(text), 0o644); err != nil {
 			log.Fatal(err)
 		}
 	}

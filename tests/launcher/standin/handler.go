@@ -34,6 +34,7 @@ type sighting struct {
 	domain    Domain
 	connected bool
 	gone      bool
+	told      bool // an event came: whatever was to be retried later is looked at now
 	failures  int
 	notBefore time.Time
 	killAfter time.Time
@@ -133,6 +134,9 @@ func (h *Handler) sync(name string) time.Duration {
 	if !known {
 		return 100 * time.Millisecond
 	}
+	if !s.gone && looksMigrating(domain) {
+		return 0
+	}
 	again := time.Duration(0)
 	if !s.gone {
 		again = h.act(vmi, s, domain)
@@ -142,6 +146,13 @@ func (h *Handler) sync(name string) time.Duration {
 		return 500 * time.Millisecond
 	}
 	return again
+}
+
+// looksMigrating: virt-handler takes such a domain for one that comes in by migration and leaves
+// its VMI alone; a restored guest that is still paused looks so too.
+func looksMigrating(domain Domain) bool {
+	return domain.State == "paused" &&
+		(domain.Reason == "migrating" || domain.Reason == "starting up")
 }
 
 // domainOf: known is FALSE until the launcher has said something or is gone.
@@ -187,7 +198,7 @@ func (h *Handler) listen(name string, s *sighting, decoder *json.Decoder) {
 			// whoever is still there is met by the next connect()
 			s.connected = false
 		} else {
-			s.domain = domain
+			s.domain, s.told = domain, true
 		}
 		h.mutex.Unlock()
 		h.queue.add(name)
@@ -200,7 +211,7 @@ func (h *Handler) listen(name string, s *sighting, decoder *json.Decoder) {
 // act does one thing for the VMI, in virt-handler's order.
 func (h *Handler) act(vmi Obj, s *sighting, domain Domain) time.Duration {
 	settings := readSettings()
-	if wait := time.Until(s.notBefore); wait > 0 {
+	if wait := time.Until(s.notBefore); wait > 0 && !h.wasTold(s) {
 		return wait
 	}
 	inactive := domain.Exists && !domain.alive() && !final(vmi)
@@ -219,6 +230,14 @@ func (h *Handler) act(vmi Obj, s *sighting, domain Domain) time.Duration {
 		err = call(s.client, "/sync", vmi, ms(settings.SyncDeadlineMs))
 	}
 	return h.backOff(vmi, s, err, settings)
+}
+
+func (h *Handler) wasTold(s *sighting) bool {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	told := s.told
+	s.told = false
+	return told
 }
 
 func scheduledFor(vmi Obj) time.Duration {

@@ -65,6 +65,8 @@ func (k *Kubelet) sync(name string) time.Duration {
 		err = k.clean(name, pod)
 	case c != nil && c.ended:
 		err = k.finish(pod, c.exit)
+	case c != nil && evicted(pod):
+		syscall.Kill(c.pid, syscall.SIGKILL)
 	case c != nil && deleting(pod):
 		return c.terminate(pod)
 	case c != nil:
@@ -78,6 +80,11 @@ func (k *Kubelet) sync(name string) time.Duration {
 		return 500 * time.Millisecond
 	}
 	return 0
+}
+
+// evicted: the node is short of something, and a test says which pod must go.
+func evicted(pod Obj) bool {
+	return str(pod, "metadata", "annotations", "standin/evict") != ""
 }
 
 // forget ends the container of a pod whose object is gone.
@@ -96,6 +103,9 @@ func (k *Kubelet) clean(name string, pod Obj) error {
 		return err
 	}
 	os.Remove(pidsDir + "/" + uid)
+	if err := os.RemoveAll(rootfsDir(uid)); err != nil {
+		return err
+	}
 	if !deleting(pod) {
 		return nil
 	}
@@ -135,6 +145,10 @@ func (k *Kubelet) finish(pod Obj, exit int) error {
 			phase = "Failed"
 		}
 		put(pod, phase, "status", "phase")
+		if evicted(pod) {
+			put(pod, "Evicted", "status", "reason")
+			put(pod, "The node was low on resource: ephemeral-storage.", "status", "message")
+		}
 		setCondition(pod, "Ready", "False", "PodCompleted", "")
 		put(pod, []any{Obj{"name": "compute", "image": "virt-launcher", "imageID": "", "ready": false,
 			"restartCount": 0, "state": Obj{"terminated": Obj{"exitCode": exit}}}},
@@ -195,6 +209,8 @@ func (k *Kubelet) describe(object Obj, settings Settings) Pod {
 		VMI:      str(object, "metadata", "labels", "kubevirt.io/created-by"),
 		Settings: settings,
 	}
+	user, _ := at(object, "spec", "securityContext", "runAsUser").(float64)
+	pod.Root = user == 0
 	for _, volume := range arr(object, "spec", "volumes") {
 		if obj(volume, "emptyDir") != nil {
 			pod.EmptyDirs = append(pod.EmptyDirs, str(volume, "name"))
@@ -208,6 +224,11 @@ func (k *Kubelet) describe(object Obj, settings Settings) Pod {
 
 // makeDirs: emptyDirs belong to root and the pod's fsGroup, set-gid and open to all.
 func makeDirs(pod Pod) error {
+	if pod.Root {
+		if err := os.MkdirAll(rootfsDir(pod.UID), 0o755); err != nil {
+			return err
+		}
+	}
 	for _, name := range pod.EmptyDirs {
 		path := emptyDirPath(pod.UID, name)
 		if err := os.MkdirAll(path, 0o750); err != nil {
@@ -235,8 +256,11 @@ func (k *Kubelet) run(name string, pod Pod) error {
 	command.Dir = "/"
 	command.Stdout, command.Stderr = output, output
 	command.Env = []string{"STANDIN_POD=" + string(text), "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-		"XDG_CACHE_HOME=/var/run/kubevirt-private", "XDG_CONFIG_HOME=/var/run/kubevirt-private",
-		"XDG_RUNTIME_DIR=/var/run", "HOME=/", "GOMAXPROCS=2"}
+		"HOME=/", "GOMAXPROCS=2"}
+	if !pod.Root {
+		command.Env = append(command.Env, "XDG_CACHE_HOME=/var/run/kubevirt-private",
+			"XDG_CONFIG_HOME=/var/run/kubevirt-private", "XDG_RUNTIME_DIR=/var/run")
+	}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS |
 		syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
 	if err := command.Start(); err != nil {

@@ -22,8 +22,6 @@ const (
 	privateDir  = "/var/run/kubevirt-private"
 	socketsDir  = "/var/run/kubevirt/sockets"
 	libvirtSock = "/var/run/libvirt/virtqemud-sock"
-	pidDir      = "/var/run/libvirt/qemu/run"
-	launcherURI = "qemu+unix:///session?socket=" + libvirtSock
 )
 
 // Domain is what the launcher tells virt-handler of its domain, here and by events.
@@ -41,9 +39,13 @@ func (d Domain) alive() bool {
 type Launcher struct {
 	pod         Pod
 	name        string
+	uri         string
+	pidDir      string // where libvirtd keeps its QEMU's pid
+	configDir   string
 	modify      sync.Mutex // KubeVirt's domainModifyLock
 	mutex       sync.Mutex
 	paused      bool // only what came through the pause subresource
+	last        Domain
 	subscribers map[chan Domain]bool
 	undefined   chan struct{}
 }
@@ -52,11 +54,17 @@ func runLauncher() {
 	l := &Launcher{pod: podFromEnv(), subscribers: map[chan Domain]bool{},
 		undefined: make(chan struct{}, 1)}
 	l.name = l.pod.Namespace + "_" + l.pod.Name
+	l.uri, l.pidDir = "qemu+unix:///session?socket="+libvirtSock, "/var/run/libvirt/qemu/run"
+	l.configDir = privateDir + "/libvirt"
+	if l.pod.Root {
+		l.uri, l.pidDir = "qemu+unix:///system?socket="+libvirtSock, "/var/run/libvirt/qemu"
+		l.configDir = "/etc/libvirt"
+	}
 	syscall.Umask(0o022)
 	if err := os.MkdirAll(privateDir+"/"+l.pod.VMI, 0o755); err != nil {
 		log.Fatal(err)
 	}
-	writeLibvirtConfig()
+	writeLibvirtConfig(l.configDir, l.pod.Root)
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, syscall.SIGTERM)
 	go l.runLibvirtd()
@@ -76,7 +84,7 @@ func waitFor(what string, limit time.Duration, check func() bool) {
 
 // virsh returns what it prints, or an error with what it complains of.
 func (l *Launcher) virsh(words ...string) (string, error) {
-	command := exec.Command("virsh", append([]string{"-q", "-c", launcherURI}, words...)...)
+	command := exec.Command("virsh", append([]string{"-q", "-c", l.uri}, words...)...)
 	out, err := command.CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil {
@@ -90,20 +98,25 @@ func (l *Launcher) virshOK(words ...string) bool {
 	return err == nil
 }
 
+// domain is what libvirt says, or what it said last while it is not there.
 func (l *Launcher) domain() Domain {
 	text, err := l.virsh("domstate", "--reason", l.name)
-	if err != nil {
-		return Domain{}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if err == nil {
+		state, reason, _ := strings.Cut(text, " (")
+		l.last = Domain{true, state, strings.TrimSuffix(reason, ")")}
+	} else if strings.Contains(err.Error(), "failed to get domain") {
+		l.last = Domain{}
 	}
-	state, reason, _ := strings.Cut(text, " (")
-	return Domain{true, state, strings.TrimSuffix(reason, ")")}
+	return l.last
 }
 
 // followEvents sends the domain as it is at each event. KubeVirt's cache in virt-handler knows no
 // more than this.
 func (l *Launcher) followEvents() {
 	for {
-		command := exec.Command("stdbuf", "-oL", "virsh", "-q", "-c", launcherURI, "event",
+		command := exec.Command("stdbuf", "-oL", "virsh", "-q", "-c", l.uri, "event",
 			"--event", "lifecycle", "--loop")
 		out, _ := command.StdoutPipe()
 		command.Stderr = os.Stderr
@@ -324,7 +337,7 @@ func (l *Launcher) watchProcess(stopped chan os.Signal) {
 }
 
 func (l *Launcher) qemuRuns() bool {
-	text, err := os.ReadFile(pidDir + "/" + l.name + ".pid")
+	text, err := os.ReadFile(l.pidDir + "/" + l.name + ".pid")
 	if err != nil {
 		return false
 	}
@@ -352,7 +365,7 @@ func (l *Launcher) waitForEnd(settings Settings) {
 // runLibvirtd starts it as often as it ends, as virt-launcher does.
 func (l *Launcher) runLibvirtd() {
 	for {
-		command := exec.Command("libvirtd", "--config", privateDir+"/libvirt/libvirtd.conf")
+		command := exec.Command("libvirtd", "--config", l.configDir+"/libvirtd.conf")
 		command.Stdout, command.Stderr = os.Stdout, os.Stderr
 		os.Remove("/var/run/libvirt/libvirt-sock")
 		if err := command.Start(); err != nil {

@@ -26,6 +26,7 @@ type Pod struct {
 	Namespace string
 	Name      string // of the VMI
 	VMI       string // its uid
+	Root      bool   // a launcher of the time before non-root ones: qemu:///system
 	EmptyDirs []string
 	Volumes   []Volume
 	Settings  Settings
@@ -61,6 +62,9 @@ func podDir(uid string) string { return "/var/lib/kubelet/pods/" + uid }
 func emptyDirPath(uid, name string) string {
 	return podDir(uid) + "/volumes/kubernetes.io~empty-dir/" + name
 }
+
+// rootfsDir is what the container writes to its own file system, as far as it matters.
+func rootfsDir(uid string) string { return standinDir + "/rootfs/" + uid }
 
 func podFromEnv() Pod {
 	var pod Pod
@@ -137,6 +141,9 @@ func podInit() {
 	view.add(labView+"/guest-kernel", labView+"/guest-kernel")
 	view.add(labView+"/guest-initramfs", labView+"/guest-initramfs")
 	view.add(ownProgram(), labView+"/virt-launcher")
+	if pod.Root {
+		view.add(rootfsDir(pod.UID), "/var/lib/libvirt")
+	}
 	must(syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), "/")
 	must(syscall.Mount("proc", "/proc", "proc", 0, ""), "/proc")
 	must(syscall.Mount("sysfs", "/sys", "sysfs", syscall.MS_RDONLY, ""), "/sys")
@@ -148,17 +155,20 @@ func podInit() {
 	cover("/tmp", "mode=1777")
 	view.mount()
 	bindAccounts()
-	must(syscall.Setgroups([]int{qemuID}), "setgroups")
-	must(syscall.Setgid(qemuID), "setgid")
-	must(syscall.Setuid(qemuID), "setuid")
+	if !pod.Root {
+		must(syscall.Setgroups([]int{qemuID}), "setgroups")
+		must(syscall.Setgid(qemuID), "setgid")
+		must(syscall.Setuid(qemuID), "setuid")
+	}
 	program := labView + "/virt-launcher"
 	must(syscall.Exec(program, []string{program, "monitor"}, os.Environ()), program)
 }
 
 func bindAccounts() {
 	for name, text := range map[string]string{
-		"passwd": "root:x:0:0::/root:/bin/sh\nqemu:x:107:107::/:/bin/false\n",
-		"group":  "root:x:0:\nqemu:x:107:\nkvm:x:36:\n",
+		"passwd": "root:x:0:0::/root:/bin/sh\nqemu:x:107:107::/:/bin/false\n" +
+			"libvirt-qemu:x:64055:64055::/:/bin/false\n",
+		"group": "root:x:0:\nqemu:x:107:\nkvm:x:36:\nlibvirt-qemu:x:64055:\n",
 	} {
 		path := labView + "/" + name
 		must(os.WriteFile(path, []byte(text), 0o644), path)
