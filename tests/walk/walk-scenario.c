@@ -535,6 +535,36 @@ static const char *const out_of_reach[] = {
     "G2",                  /* launchers only */
     "abort.destroy-stale", /* the guest must be loaded between two looks of one abort, from an image
                               that the first of them has just made unusable */
+    /* launchers only: tests/launcher/test-walk.c has them */
+    "save.lock",
+    "save.make-hold",
+    "save.sync-hold",
+    "save.prelink",
+    "save.claim",
+    "sealed.forget-managed",
+    "sealed.unlink-managed",
+    "sealed.no-start",
+    "abort.empty",
+    "abort.unlock",
+    "release.start",
+    "release.unlock",
+    "stage.lock",
+    "stage.commit-vmi",
+    "stage.keep-header",
+    "stage.rewrite",
+    "stage.give",
+    "stage.sync-image",
+    "stage.commit",
+    "stage.rename",
+    "stage.sync-save-folder",
+    "cancel.header-back",
+    "cancel.sync-image",
+    "spent.persist",
+    "spent.unlock",
+    "deleted.commit-spent",
+    "guard.make-folder",
+    "guard.unlink",
+    "stray.unlock",
 };
 
 gboolean
