@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run of a scenario, and the VM that each begins with. */
+#include "launcher-walk.h"
+
+#include <string.h>
+
+static const char *const agent_args[] = { "--kubeconfig", LAB_KUBE_AGENT, "--node-name",
+                                          LAB_NODE_NAME,  "--log-level",  "debug",
+                                          NULL };
+
+static gboolean
+remove_state(GError **error)
+{
+    static const char *const argv[] = { "rm", "-rf", LAB_STATE_DIR, NULL };
+    g_auto(LabOutput) output = { 0 };
+
+    return lab_run_capture(argv, NULL, LAB_WAIT_MS, &output, error);
+}
+
+static gboolean
+note_vm(Walk *walk, GError **error)
+{
+    LabTick tick;
+
+    g_free(walk->uuid);
+    g_free(walk->hold);
+    walk->uuid = lab_vm_get(LW_NAME, "{.metadata.uid}", error);
+    walk->hold = g_strdup_printf(WALK_VAULT "/%s/image", walk->uuid);
+    if (walk->uuid == NULL || !lab_guest_last_tick(LW_DOMAIN, &tick, error))
+        return FALSE;
+    g_strlcpy(walk->nonce, tick.nonce, sizeof walk->nonce);
+    return TRUE;
+}
+
+/* After a case that went wrong, or that ended the VM. The ledger is gone before the VM is: what an
+ * agent left on it then is a stray, and does not keep it. */
+static gboolean
+start_afresh(Walk *walk, GError **error)
+{
+    if (!walk_agent_end(error) || !remove_state(error) || !walk_agent_start(walk, NULL, error)
+        || !lab_vm_delete(LW_NAME, error) || !walk_agent_end(error) || !remove_state(error)
+        || !lab_vm_start(LW_NAME, NULL, error) || !note_vm(walk, error))
+        return FALSE;
+    walk->fresh_needed = FALSE;
+    return TRUE;
+}
+
+static gboolean
+knows_guest(gpointer data)
+{
+    g_autoptr(GHashTable) view = walk_get_guest(data, NULL);
+
+    return view != NULL && g_strcmp0(g_hash_table_lookup(view, "state"), "Running") == 0
+           && !g_hash_table_contains(view, "operation");
+}
+
+gboolean
+lw_base(Walk *walk, GError **error)
+{
+    walk->guest = LW_DOMAIN;
+    walk->agent_args = agent_args;
+    if (walk->fresh_needed && !start_afresh(walk, error))
+        return FALSE;
+    return ((walk_agent_is_alive() && !walk->armed) || walk_agent_start(walk, NULL, error))
+           && lab_wait("the guest to be known", LAB_WAIT_MS, knows_guest, walk, error);
+}
+
+typedef struct {
+    Walk *walk;
+    const char *verb;
+    const char *body;
+    GError *error;
+} Post;
+
+/* An agent that has just begun has not been told of all guests yet. */
+static gboolean
+is_accepted(gpointer data)
+{
+    Post *post = data;
+
+    g_clear_error(&post->error);
+    if (walk_post(post->walk, post->verb, post->body, &post->error))
+        return TRUE;
+    return strstr(post->error->message, ": 404 ") == NULL
+           && strstr(post->error->message, ": 503 ") == NULL;
+}
+
+gboolean
+lw_post(Walk *walk, const char *verb, const char *body, GError **error)
+{
+    Post post = { walk, verb, body, NULL };
+
+    if (lab_wait(verb, LAB_WAIT_MS, is_accepted, &post, NULL) && post.error == NULL)
+        return TRUE;
+    g_propagate_error(error, post.error);
+    return FALSE;
+}
+
+gboolean
+lw_request(Walk *walk, const char *verb, const char *body, GError **error)
+{
+    return lw_post(walk, verb, body, error) && walk_await(walk, error);
+}
+
+gboolean
+lw_run(Walk *walk, const WalkScenario *scenario, const char *failpoints, GError **error)
+{
+    walk->scenario = scenario;
+    if (!lw_base(walk, error) || (scenario->prepare != NULL && !scenario->prepare(walk, error))
+        || !walk_agent_end(error) || (scenario->offline != NULL && !scenario->offline(walk, error)))
+        return FALSE;
+    walk_mark_log(walk);
+    if (!walk_agent_start(walk, failpoints, error)
+        || (walk_agent_is_alive() && scenario->act != NULL && !scenario->act(walk, error)))
+        return FALSE;
+    return lw_rest(walk, error);
+}
