@@ -199,6 +199,33 @@ wk_launcher_unpause(WkJob *job, WkStep step, GError **error)
     return FALSE;
 }
 
+/* KubeVirt writes to a VMI many times while it starts, and each write fails the patch that tests
+ * its resourceVersion: the state that it has now is looked at, and locked. */
+#define LOCK_TRIES 8
+
+gboolean
+wk_launcher_lock(WkJob *job, WkStep step, GError **error)
+{
+    g_autofree char *uid = g_strdup(job->vmi->uid);
+    g_autoptr(GError) local = NULL;
+
+    if (!wk_run_step(job->run, step, error))
+        return FALSE;
+    for (guint i = 0; i < LOCK_TRIES; i++) {
+        g_clear_error(&local);
+        if (job->cluster->calls->lock(job->cluster->data, job->vmi, &local))
+            return TRUE;
+        if (!g_error_matches(local, WK_ERROR, WK_ERROR_CONFLICT))
+            break;
+        if (!look_at_cluster(job, error))
+            return FALSE;
+        if (!vmi_is(job, uid) || job->vmi->deleting)
+            break;
+    }
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
+}
+
 gboolean
 wk_launcher_unlock(WkJob *job, WkStep step, GError **error)
 {

@@ -28,6 +28,8 @@ gboolean wk_launcher_precheck(WkJob *job, WkTarget target, GError **error);
 /* Pause and unpause by KubeVirt, since a raw pause is undone by it within a second. */
 gboolean wk_launcher_pause(WkJob *job, WkStep step, GError **error);
 gboolean wk_launcher_unpause(WkJob *job, WkStep step, GError **error);
+/* The lock onto the VMI that was looked at. CONFLICT: it is not the one to lock any more. */
+gboolean wk_launcher_lock(WkJob *job, WkStep step, GError **error);
 /* The lock off the recorded VMI. */
 gboolean wk_launcher_unlock(WkJob *job, WkStep step, GError **error);
 
@@ -64,6 +66,9 @@ gboolean wk_launcher_unlink_guard(WkJob *job, GError **error);
 gboolean wk_launcher_start(WkJob *job, GError **error);
 /* Row K5: for a pod to come or go. Always fails, with WK_ERROR_UNAVAILABLE "WaitingForPod". */
 gboolean wk_launcher_wait(WkJob *job, GError **error);
+/* Cancel: the new VMI ends under our lock, with a guard in its pod, so that nothing boots in it or
+ * after it. */
+gboolean wk_launcher_end_successor(WkJob *job, GError **error);
 /* Cancel: the header as it was sealed, down on the disk, before the image counts as sealed. */
 gboolean wk_launcher_header_back(WkJob *job, WkRecord *next, GError **error);
 

@@ -39,7 +39,7 @@ list_rights(const char *ns)
 
 #define RIGHTS_ABOVE "events.events.k8s.io [create patch]\n"
 #define RIGHTS_BELOW                                                                               \
-    "virtualmachineinstances.kubevirt.io [get list watch patch]\n"                                 \
+    "virtualmachineinstances.kubevirt.io [get list watch patch delete]\n"                          \
     "virtualmachines.kubevirt.io [get list watch patch]\n"                                         \
     "wukongs.vm.novasphere.dev [get list watch patch]\n"                                           \
     "pods [get list]\n"                                                                            \

@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK       "wukong.novasphere.dev/saved-state"
-#define PODS       LAB_KUBELET_DIR "/pods"
-#define TIDY_MS    30000 /* pods and helpers end some time after what they did */
-#define REST_GAP   (200 * 1000)
-#define FDS_MAX    96
+#define LOCK     "wukong.novasphere.dev/saved-state"
+#define PODS     LAB_KUBELET_DIR "/pods"
+#define TIDY_MS  30000 /* pods and helpers end some time after what they did */
+#define REST_GAP (200 * 1000)
+#define FDS_MAX  96
 
 typedef struct {
     char *ledger;

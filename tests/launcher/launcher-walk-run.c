@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-static const char *const agent_args[] = { "--kubeconfig", LAB_KUBE_AGENT, "--node-name",
-                                          LAB_NODE_NAME,  "--log-level",  "debug",
-                                          NULL };
+static const char *const agent_args[] = {
+    "--kubeconfig", LAB_KUBE_AGENT, "--node-name", LAB_NODE_NAME, "--log-level", "debug", NULL
+};
 
 static gboolean
 remove_state(GError **error)
@@ -15,6 +15,33 @@ remove_state(GError **error)
     g_auto(LabOutput) output = { 0 };
 
     return lab_run_capture(argv, NULL, LAB_WAIT_MS, &output, error);
+}
+
+/* At work, or dead of its failpoint; until then it says of its guests what the ledger says. */
+static gboolean
+has_looked(gpointer data)
+{
+    const gsize *log_at = data;
+    g_autofree char *text = lab_log("wukongd");
+
+    if (!walk_agent_is_alive())
+        return TRUE;
+    return strlen(text) > *log_at && strstr(text + *log_at, "source 'kubevirt' is up") != NULL
+           && lab_http("GET", "/readyz", NULL, NULL, NULL) == 200;
+}
+
+gboolean
+lw_agent_start(Walk *walk, const char *failpoints, GError **error)
+{
+    g_autofree char *before = NULL;
+    gsize log_at;
+
+    if (!walk_agent_end(error))
+        return FALSE;
+    before = lab_log("wukongd");
+    log_at = strlen(before);
+    return walk_agent_start(walk, failpoints, error)
+           && lab_wait("the agent to look at its guests", LAB_POD_MS, has_looked, &log_at, error);
 }
 
 static gboolean
@@ -37,7 +64,7 @@ note_vm(Walk *walk, GError **error)
 static gboolean
 start_afresh(Walk *walk, GError **error)
 {
-    if (!walk_agent_end(error) || !remove_state(error) || !walk_agent_start(walk, NULL, error)
+    if (!walk_agent_end(error) || !remove_state(error) || !lw_agent_start(walk, NULL, error)
         || !lab_vm_delete(LW_NAME, error) || !walk_agent_end(error) || !remove_state(error)
         || !lab_vm_start(LW_NAME, NULL, error) || !note_vm(walk, error))
         return FALSE;
@@ -61,8 +88,8 @@ lw_base(Walk *walk, GError **error)
     walk->agent_args = agent_args;
     if (walk->fresh_needed && !start_afresh(walk, error))
         return FALSE;
-    return ((walk_agent_is_alive() && !walk->armed) || walk_agent_start(walk, NULL, error))
-           && lab_wait("the guest to be known", LAB_WAIT_MS, knows_guest, walk, error);
+    return ((walk_agent_is_alive() && !walk->armed) || lw_agent_start(walk, NULL, error))
+           && lab_wait("the guest to be known as running", LAB_WAIT_MS, knows_guest, walk, error);
 }
 
 typedef struct {
@@ -110,7 +137,7 @@ lw_run(Walk *walk, const WalkScenario *scenario, const char *failpoints, GError 
         || !walk_agent_end(error) || (scenario->offline != NULL && !scenario->offline(walk, error)))
         return FALSE;
     walk_mark_log(walk);
-    if (!walk_agent_start(walk, failpoints, error)
+    if (!lw_agent_start(walk, failpoints, error)
         || (walk_agent_is_alive() && scenario->act != NULL && !scenario->act(walk, error)))
         return FALSE;
     return lw_rest(walk, error);

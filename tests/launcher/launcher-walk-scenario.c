@@ -89,31 +89,24 @@ lock_by_hand(Walk *walk G_GNUC_UNUSED, GError **error)
     return out != NULL;
 }
 
-static gboolean
-damage(Walk *walk, GError **error)
-{
-    return walk_flip_byte(walk->hold, BODY_AT, error);
-}
-
 /* As a disk does it: the file's times say nothing. */
 static gboolean
 damage_silently(Walk *walk, GError **error)
 {
-    struct stat st;
-    struct timespec times[2];
+    return walk_flip_byte(walk->hold, BODY_AT, error);
+}
 
-    if (stat(walk->hold, &st) != 0 || !damage(walk, error))
-        return FALSE;
-    times[0] = st.st_atim;
-    times[1] = st.st_mtim;
-    return utimensat(AT_FDCWD, walk->hold, times, 0) == 0;
+static gboolean
+damage(Walk *walk, GError **error)
+{
+    return damage_silently(walk, error) && utimensat(AT_FDCWD, walk->hold, NULL, 0) == 0;
 }
 
 /* The new pod has a guard, and nothing else yet. */
 static gboolean
 die_guarded(Walk *walk, GError **error)
 {
-    return save(walk, error) && walk_agent_start(walk, "stage.lock=kill", error)
+    return save(walk, error) && lw_agent_start(walk, "stage.lock=kill", error)
            && resume(walk, error);
 }
 
@@ -147,13 +140,13 @@ static const WalkScenario scenarios[] = {
       .arm = "save.managed-save=error:EIO",
       .only = ONLY("save.", "abort."),
       .ends = WALK_RUNS,
-      .fault_ends = WALK_RUNS },
+      .fault_ends = WALK_RUNS | WALK_DISK },
     { .name = "save-cancelled",
       .act = cancel_save,
       .arm = "save.set-op=sleep:2000",
       .only = ONLY("abort.unlock"),
       .ends = WALK_RUNS,
-      .fault_ends = WALK_RUNS },
+      .fault_ends = WALK_RUNS | WALK_DISK },
     { .name = "stray-lock",
       .offline = lock_by_hand,
       .only = ONLY("stray."),

@@ -32,7 +32,8 @@ const char *lw_verdict_name(LwVerdict verdict);
 /* How a guest may be found: WalkEnd's RUNS, PAUSED, DISK, HELD; and OFF, where its VM is gone. */
 const WalkScenario *lw_scenarios(gsize *n);
 
-/* Steps that only hosts pass, or that need what the stand-in has not, each with its reason there. */
+/* Steps that only hosts pass, or that need what the stand-in has not, each with its reason there.
+ */
 gboolean lw_is_out_of_reach(const char *step);
 
 /* A running VM whose nonce is noted, and an agent without faults. */
@@ -40,6 +41,8 @@ gboolean lw_base(Walk *walk, GError **error);
 /* Runs @scenario up to its rest, or to the agent's death. */
 gboolean lw_run(Walk *walk, const WalkScenario *scenario, const char *failpoints, GError **error);
 
+/* walk_agent_start(), and it has looked at all guests, or is dead. */
+gboolean lw_agent_start(Walk *walk, const char *failpoints, GError **error);
 /* walk_post() and walk_request(), once the agent knows the guest. */
 gboolean lw_post(Walk *walk, const char *verb, const char *body, GError **error);
 gboolean lw_request(Walk *walk, const char *verb, const char *body, GError **error);

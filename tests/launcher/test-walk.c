@@ -2,8 +2,9 @@
 /*
  * Walks the failpoints of a guest in a launcher pod: each step once with the agent killed right
  * before it, in the first scenario that passes it, and some with an error. The environment:
- * WK_WALK_FULL=1 each step of each scenario with both; WK_WALK_ONLY=SCENARIO[,...][/STEP:N[/FAULT]] these;
- * WK_WALK_VERBOSE=1 tells each case; WK_WALK_LOGS=FOLDER keeps the agent's log of each bad one.
+ * WK_WALK_FULL=1 each step of each scenario with both; WK_WALK_ONLY=SCENARIO[,...][/STEP:N[/FAULT]]
+ * these; WK_WALK_VERBOSE=1 tells each case; WK_WALK_LOGS=FOLDER keeps the agent's log of each bad
+ * one.
  */
 #include "launcher-walk.h"
 
@@ -104,7 +105,7 @@ run_case(const WalkScenario *scenario, const char *step, WalkFault fault)
     }
     met = has_met(step, fault);
     n_faults += met ? 1 : 0;
-    if (walk_agent_is_alive() || walk_agent_start(&walk, NULL, &error))
+    if (walk_agent_is_alive() || lw_agent_start(&walk, NULL, &error))
         verdict = lw_judge(&walk, scenario->fault_ends, &error);
     count(scenario, what, verdict, error);
     tell_case(scenario, what, met ? "met" : "missed", began);
@@ -232,6 +233,8 @@ start_node(void **state G_GNUC_UNUSED)
     lab_ok(lab_standin_start(&error));
     lab_ok(lab_standin_set("ContainerStartMs", 100, &error));
     lab_ok(lab_standin_set("SyncRetryMs", 100, &error));
+    lab_ok(lab_standin_set("UndefineWaitMs", 1000, &error));
+    lab_ok(lab_standin_set("KillWaitMs", 1000, &error));
     lab_ok(lw_base(&walk, &error));
     return 0;
 }
