@@ -81,6 +81,13 @@ lock_successor(WkJob *job, GError **error)
     return wk_job_commit(job, WK_STEP_STAGE_COMMIT_VMI, next, error);
 }
 
+gboolean
+wk_launcher_lock_held(WkJob *job, GError **error)
+{
+    return job->vmi == NULL || job->vmi->deleting || wk_power_is_active(job->look.power)
+           || lock_successor(job, error);
+}
+
 static gboolean
 keep_header(WkJob *job, GError **error)
 {
