@@ -16,10 +16,15 @@ G_BEGIN_DECLS
  *   WK_ERROR_CANCELLED    the job was aborted
  *   WK_ERROR_FAILED       anything else; reason "NoSpace" where libvirt names ENOSPC's text
  * Messages carry libvirt's own text and the domain's name or UUID.
+ *
+ * On a launcher source's connection (virt/launchers.h) @uuid is the id of the guest, and the
+ * guest's helper makes the call: while it is dead or hangs it is WK_ERROR_UNAVAILABLE; a guest that
+ * has no pod is off, and what needs one is WK_ERROR_CONFLICT.
  */
 
 /* State, job, autostart, id in the live metadata. A domain that is not there is no error:
- * WK_POWER_ABSENT. @look must be initialised (zeroes are fine). */
+ * WK_POWER_ABSENT; in a launcher pod, or without one, it is WK_POWER_OFF and persistent, as long
+ * as the guest is known. @look must be initialised (zeroes are fine). */
 gboolean wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
 
 /* The same in half the round trips: only @look's power and job; the rest is as if there was none.
@@ -36,7 +41,8 @@ typedef struct {
 } WkDomainEntry;
 
 /* Returns: (transfer full) (element-type WkDomainEntry): every domain; those that vanish while
- * listing are left out. One that can't be read fails the listing: left out it would seem gone. */
+ * listing are left out. One that can't be read fails the listing: left out it would seem gone.
+ * Launchers: what their VMIs say, no libvirt is asked. */
 GPtrArray *wk_domain_list(WkConnection *connection, GError **error);
 
 gboolean wk_domain_suspend(WkConnection *connection, const char *uuid, GError **error);
@@ -47,10 +53,20 @@ gboolean wk_domain_shutdown(WkConnection *connection, const char *uuid, GError *
 /* virDomainManagedSave with flags 0: a failure leaves a paused guest paused (F4). Lasts. */
 gboolean wk_domain_managed_save(WkConnection *connection, const char *uuid, GError **error);
 
-/* virDomainCreateWithFlags; @paused: START_PAUSED. Lasts when there is an image to restore. */
+/* Launchers only: libvirt's name for the managed save goes, so that KubeVirt can undefine the
+ * domain (virDomainManagedSaveRemove); what else the file is called stays. */
+gboolean wk_domain_managed_save_remove(WkConnection *connection, const char *uuid, GError **error);
+
+/* A domain that became transient while it ran, as one may whose start took KubeVirt too long, is
+ * defined anew from its own XML; one that is persistent stays as it is. */
+gboolean wk_domain_make_persistent(WkConnection *connection, const char *uuid, GError **error);
+
+/* virDomainCreateWithFlags; @paused: START_PAUSED. Lasts when there is an image to restore.
+ * Launchers: WK_ERROR_REFUSED, KubeVirt starts its guests by itself. */
 gboolean
 wk_domain_create(WkConnection *connection, const char *uuid, gboolean paused, GError **error);
 
+/* Launchers have none: off is fine, on is WK_ERROR_REFUSED. */
 gboolean wk_domain_set_autostart(WkConnection *connection, const char *uuid, gboolean autostart,
                                  GError **error);
 
@@ -72,12 +88,25 @@ gboolean wk_domain_job_progress(WkConnection *connection, const char *uuid, guin
 gboolean wk_domain_sync_time(WkConnection *connection, const char *uuid, GError **error);
 
 /* Makes the saved image at @path restore paused (virDomainSaveImageDefineXML with its own XML and
- * the PAUSED flag: one byte changes, F14). */
-gboolean wk_domain_image_set_paused(WkConnection *connection, const char *path, GError **error);
+ * the PAUSED flag: one byte changes, F14). Launchers: the guest's managed save, wherever it is. */
+gboolean wk_domain_image_set_paused(WkConnection *connection, const char *uuid, const char *path,
+                                    GError **error);
+
+/* Reads the XML of an image of this guest, which is at most 1 MiB: op (NULL: none) and facts, both
+ * (transfer full); each may be NULL. WK_ERROR_CORRUPT when it can't be read. */
+gboolean wk_domain_image_read(WkConnection *connection, const char *uuid, const char *xml,
+                              char **op, WkFacts **facts, GError **error);
+
+/* The same XML for another VMI: @from_uid is replaced by @to_uid in paths that begin with
+ * /var/run/kubevirt-private/<uid>/, and nowhere else (sockets that libvirt binds, logs beside them:
+ * kubevirt-facts, 5). Returns: (transfer full): or NULL with WK_ERROR_CORRUPT. */
+char *wk_domain_image_rewrite(WkConnection *connection, const char *uuid, const char *xml,
+                              const char *from_uid, const char *to_uid, GError **error);
 
 /* Can this host still run the domain in the image's @xml: emulator there, machine type known, CPU
  * compatible (KVM: virConnectCompareHypervisorCPU)? Returns: FALSE with WK_ERROR_REFUSED and reason
  * "EmulatorMissing", "MachineTypeMissing" or "CPUIncompatible". What libvirt can't tell passes. */
-gboolean wk_domain_check_startable(WkConnection *connection, const char *xml, GError **error);
+gboolean wk_domain_check_startable(WkConnection *connection, const char *uuid, const char *xml,
+                                   GError **error);
 
 G_END_DECLS

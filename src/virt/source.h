@@ -4,6 +4,7 @@
 #include <gio/gio.h>
 
 #include "virt/connection.h"
+#include "virt/launchers.h"
 
 G_BEGIN_DECLS
 
@@ -54,6 +55,23 @@ WkSource *wk_source_ref(WkSource *self); /* any thread */
 void wk_source_unref(WkSource *self);    /* any thread; NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkSource, wk_source_unref)
 
+/* The source of all launcher pods of this node: it connects to nothing, its connections lead to
+ * @launchers (referenced). Up and down is what wk_source_set_up() says, changed() what is given to
+ * wk_source_touch(); for the rest it is as any other. */
+WkSource *wk_source_new_launchers(const char *name, WkLaunchers *launchers, guint long_calls,
+                                  guint quick_calls, const WkSourceListener *listener,
+                                  gpointer data);
+
+/* Launchers: the VMs and VMIs of this node are known (TRUE), or can't be followed any more; @why:
+ * for people, when not @up. Before wk_source_start() it is only noted. */
+void wk_source_set_up(WkSource *self, gboolean up, const char *why);
+/* Launchers: something about this guest changed; told by changed(). Nothing while it is down. */
+void wk_source_touch(WkSource *self, const char *id);
+
+/* Returns: (transfer none) (nullable): NULL: it is not of launchers. Any thread; constant. */
+WkLaunchers *wk_source_get_launchers(WkSource *self);
+gboolean wk_source_is_launcher(WkSource *self); /* any thread; constant */
+
 /* Registers libvirt's event loop (libvirt-glib) with the default main context and ignores SIGPIPE
  * in the whole process; once a process, before the first source starts. */
 void wk_source_init_events(void);
@@ -69,8 +87,13 @@ const char *wk_source_get_name(WkSource *self); /* any thread; constant */
 const char *wk_source_get_uri(WkSource *self);  /* any thread; constant */
 
 /* Folder of managed saves of this source: /var/lib/libvirt/qemu/save for qemu:///system; the
- * configured one; NULL where the source can't save to disk (test:///). Any thread; constant. */
+ * configured one; NULL where the source can't save to disk (test:///), and for launchers, where
+ * each pod has its own. Any thread; constant. */
 const char *wk_source_get_save_dir(WkSource *self);
+/* Any thread. Returns: (transfer full) (nullable): M of this guest: in the save folder by its
+ * @name; launchers: in the guest's present pod. NULL: the source can't save, or the guest has no
+ * pod. */
+char *wk_source_managed_path(WkSource *self, const char *id, const char *name);
 /* Folder of autostart links, to be synced: /etc/libvirt/qemu/autostart, or NULL. Any thread. */
 const char *wk_source_get_autostart_dir(WkSource *self);
 
@@ -87,7 +110,7 @@ WkConnection *wk_source_borrow(WkSource *self, WkLane lane, GError **error);
 /* A call is stuck: drops all connections, gives the lanes new pools, goes down and connects anew.
  * The stuck threads are left to end on their own, with the connections they hold; their tasks are
  * delivered then. Tasks that had not started start in the new pools, in their order: until the
- * source is up again they can't borrow. */
+ * source is up again they can't borrow. Launchers: every helper is ended. */
 void wk_source_abandon(WkSource *self, const char *why);
 
 G_END_DECLS
