@@ -2,7 +2,8 @@
 /*
  * wukongd: the node agent. main() reads options and configuration, starts the agent on the default
  * main loop, and ends it on SIGTERM or SIGINT. All state lives in the main thread; workers only
- * make blocking calls for it (worker/drive.h).
+ * make blocking calls for it (worker/drive.h). What it starts as its own helper (virt/helper.h) is
+ * another program in all but name: nothing of the daemon is initialised there.
  */
 #include "config.h"
 
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "virt/helper_main.h"
 
 #include <glib-unix.h>
 #include <locale.h>
@@ -183,6 +185,8 @@ main(int argc, char **argv)
     g_autoptr(WkConfig) config = NULL;
     WkLogLevel level = WK_LOG_INFO;
 
+    if (wk_helper_is_asked_for(argc, argv))
+        return wk_helper_main(argc, argv);
     /* Workers come and go; an arena for each of them would keep what they freed for good. */
     (void)mallopt(M_ARENA_MAX, 2);
     setlocale(LC_ALL, "");

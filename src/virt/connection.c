@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "virt/error.h"
+#include "virt/remote.h"
 #include "virt/watch.h"
 
 #define KEEPALIVE_INTERVAL_S 5
@@ -26,7 +27,8 @@ typedef struct {
 } Watch;
 
 struct _WkConnection {
-    virConnectPtr connect; /* NULL: a lease */
+    virConnectPtr connect;  /* NULL: a lease, or launchers */
+    WkLaunchers *launchers; /* NULL: libvirt */
     int callbacks[G_N_ELEMENTS(watched_events)];
     Watch *watch; /* NULL: not watched */
 
@@ -93,6 +95,21 @@ wk_connection_new_lease(WkConnection *owner, GDestroyNotify released, gpointer d
     self->released = released;
     self->released_data = data;
     return self;
+}
+
+WkConnection *
+wk_connection_new_launchers(WkLaunchers *launchers)
+{
+    WkConnection *self = connection_new();
+
+    self->launchers = wk_launchers_ref(launchers);
+    return self;
+}
+
+WkLaunchers *
+wk_connection_get_launchers(const WkConnection *self)
+{
+    return self->launchers;
 }
 
 WkConnection *
@@ -187,7 +204,7 @@ wk_connection_watch(WkConnection *self, WkWatchChanged changed, WkWatchClosed cl
 gboolean
 wk_connection_is_alive(WkConnection *self)
 {
-    return virConnectIsAlive(wk_connection_get(self)) != 0;
+    return self->launchers != NULL || virConnectIsAlive(wk_connection_get(self)) != 0;
 }
 
 /* Each registration holds libvirt's own reference on the connection, so without taking them back
@@ -234,7 +251,9 @@ connection_clear(gpointer data)
 {
     WkConnection *self = data;
 
-    if (self->owner != NULL) {
+    if (self->launchers != NULL) {
+        wk_launchers_unref(self->launchers);
+    } else if (self->owner != NULL) {
         self->released(self->released_data);
         wk_connection_unref(self->owner);
     } else if (g_main_context_is_owner(g_main_context_default())) {

@@ -16,7 +16,7 @@ WkConnection *wk_connection_ref(WkConnection *self);
 void wk_connection_unref(WkConnection *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkConnection, wk_connection_unref)
 
-/* Returns: (transfer none). */
+/* Returns: (transfer none): NULL on a launcher source's: only wk_domain_*() are for it. */
 virConnectPtr wk_connection_get(WkConnection *self);
 
 G_END_DECLS

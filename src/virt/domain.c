@@ -8,6 +8,7 @@
 #include "virt/error.h"
 #include "virt/handles.h"
 #include "virt/power.h"
+#include "virt/remote.h"
 
 #include <stdlib.h>
 
@@ -105,9 +106,12 @@ find_and_look(WkConnection *connection, const char *uuid, gboolean brief, WkLook
 static gboolean
 take_look(WkConnection *connection, const char *uuid, gboolean brief, WkLook *look, GError **error)
 {
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
     g_auto(WkLook) seen = { 0 };
     g_autoptr(GError) failed = NULL;
 
+    if (launchers != NULL)
+        return wk_remote_look(launchers, uuid, brief, look, error);
     if (!find_and_look(connection, uuid, brief, &seen, &failed)) {
         if (!g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&failed));
@@ -148,13 +152,17 @@ read_facts(virDomainPtr domain, GError **error)
 WkFacts *
 wk_domain_read_facts(WkConnection *connection, const char *uuid, GError **error)
 {
-    g_autoptr(virDomain) domain = wk_virt_find(connection, uuid, error);
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+    g_autoptr(virDomain) domain = NULL;
 
+    if (launchers != NULL)
+        return wk_remote_read_facts(launchers, uuid, error);
+    domain = wk_virt_find(connection, uuid, error);
     return domain != NULL ? read_facts(domain, error) : NULL;
 }
 
-static void
-entry_free(gpointer data)
+void
+wk_domain_entry_free(gpointer data)
 {
     WkDomainEntry *entry = data;
 
@@ -199,22 +207,30 @@ add_entry(GPtrArray *entries, virDomainPtr domain, GError **error)
         g_ptr_array_add(entries, entry);
         return TRUE;
     }
-    entry_free(entry);
+    wk_domain_entry_free(entry);
     if (g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND))
         return TRUE;
     g_propagate_error(error, g_steal_pointer(&failed));
     return FALSE;
 }
 
-GPtrArray *
-wk_domain_list(WkConnection *connection, GError **error)
+static GPtrArray *
+read_list(WkConnection *connection, GError **error)
 {
     g_autoptr(GPtrArray) domains = list_domains(connection, error);
-    g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func(entry_free);
+    g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func(wk_domain_entry_free);
 
     for (guint i = 0; domains != NULL && i < domains->len; i++) {
         if (!add_entry(entries, g_ptr_array_index(domains, i), error))
             return NULL;
     }
     return domains != NULL ? g_steal_pointer(&entries) : NULL;
+}
+
+GPtrArray *
+wk_domain_list(WkConnection *connection, GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_launchers_list(launchers) : read_list(connection, error);
 }

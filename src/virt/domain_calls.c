@@ -7,19 +7,44 @@
 #include "virt/domain_xml.h"
 #include "virt/error.h"
 #include "virt/handles.h"
+#include "virt/remote.h"
 
 #include <stdlib.h>
 
-typedef int (*Call)(virDomainPtr domain, gconstpointer argument);
+typedef int (*Func)(virDomainPtr domain, gconstpointer argument);
+
+/* One call, of libvirt and of a launcher's helper. */
+typedef struct {
+    Func func;
+    WkHelperMethod method;
+    const char *doing;
+} Call;
 
 /* Looks the domain up, makes the one call, and reads the error in this very thread. */
 static gboolean
-call(WkConnection *connection, const char *uuid, Call func, gconstpointer argument,
+call(WkConnection *connection, const char *uuid, Func func, gconstpointer argument,
      const char *doing, GError **error)
 {
     g_autoptr(virDomain) domain = wk_virt_find(connection, uuid, error);
 
     return domain != NULL && wk_virt_check(func(domain, argument), domain, doing, error);
+}
+
+/* The same wherever the guest is. */
+static gboolean
+call_any(WkConnection *connection, const char *uuid, const Call *any, GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_remote_do(launchers, uuid, any->method, NULL, error)
+                             : call(connection, uuid, any->func, NULL, any->doing, error);
+}
+
+static gboolean
+refuse_launcher(GError **error, const char *what)
+{
+    wk_error_set(error, WK_ERROR_REFUSED, NULL, "KubeVirt %s its guests by itself", what);
+    return FALSE;
 }
 
 static int
@@ -31,7 +56,9 @@ call_suspend(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_suspend(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_suspend, NULL, "pausing", error);
+    static const Call any = { call_suspend, WK_HELPER_SUSPEND, "pausing" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 static int
@@ -43,7 +70,9 @@ call_resume(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_resume(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_resume, NULL, "resuming", error);
+    static const Call any = { call_resume, WK_HELPER_RESUME, "resuming" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 static int
@@ -55,7 +84,9 @@ call_destroy(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_destroy(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_destroy, NULL, "ending", error);
+    static const Call any = { call_destroy, WK_HELPER_DESTROY, "ending" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 static int
@@ -67,7 +98,9 @@ call_shutdown(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_shutdown(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_shutdown, NULL, "shutting down", error);
+    static const Call any = { call_shutdown, WK_HELPER_SHUTDOWN, "shutting down" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 static int
@@ -79,7 +112,53 @@ call_managed_save(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_managed_save(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_managed_save, NULL, "saving", error);
+    static const Call any = { call_managed_save, WK_HELPER_SAVE, "saving" };
+
+    return call_any(connection, uuid, &any, error);
+}
+
+static int
+call_managed_save_remove(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
+{
+    return virDomainManagedSaveRemove(domain, 0);
+}
+
+gboolean
+wk_domain_managed_save_remove(WkConnection *connection, const char *uuid, GError **error)
+{
+    static const Call any = { call_managed_save_remove, WK_HELPER_SAVE_REMOVE,
+                              "removing the managed save of" };
+
+    return call_any(connection, uuid, &any, error);
+}
+
+/* SECURE: or passwords would be left out of what is defined. */
+static int
+call_make_persistent(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
+{
+    const int persistent = virDomainIsPersistent(domain);
+    virDomainPtr defined;
+    char *xml;
+
+    if (persistent != 0)
+        return persistent;
+    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    if (xml == NULL)
+        return -1;
+    defined = virDomainDefineXML(virDomainGetConnect(domain), xml);
+    free(xml);
+    if (defined == NULL)
+        return -1;
+    (void)virDomainFree(defined);
+    return 0;
+}
+
+gboolean
+wk_domain_make_persistent(WkConnection *connection, const char *uuid, GError **error)
+{
+    static const Call any = { call_make_persistent, WK_HELPER_MAKE_PERSISTENT, "defining" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 static int
@@ -93,6 +172,8 @@ call_create(virDomainPtr domain, gconstpointer argument)
 gboolean
 wk_domain_create(WkConnection *connection, const char *uuid, gboolean paused, GError **error)
 {
+    if (wk_connection_get_launchers(connection) != NULL)
+        return refuse_launcher(error, "starts");
     return call(connection, uuid, call_create, &paused, "starting", error);
 }
 
@@ -108,6 +189,8 @@ gboolean
 wk_domain_set_autostart(WkConnection *connection, const char *uuid, gboolean autostart,
                         GError **error)
 {
+    if (wk_connection_get_launchers(connection) != NULL)
+        return !autostart || refuse_launcher(error, "starts");
     return call(connection, uuid, call_set_autostart, &autostart, "setting autostart of", error);
 }
 
@@ -123,7 +206,10 @@ call_set_op(virDomainPtr domain, gconstpointer argument)
 gboolean
 wk_domain_set_op(WkConnection *connection, const char *uuid, const char *op, GError **error)
 {
-    return call(connection, uuid, call_set_op, op, "marking", error);
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_remote_do(launchers, uuid, WK_HELPER_SET_OP, op, error)
+                             : call(connection, uuid, call_set_op, op, "marking", error);
 }
 
 static int
@@ -135,7 +221,9 @@ call_abort_job(virDomainPtr domain, gconstpointer argument G_GNUC_UNUSED)
 gboolean
 wk_domain_abort_job(WkConnection *connection, const char *uuid, GError **error)
 {
-    return call(connection, uuid, call_abort_job, NULL, "aborting the job of", error);
+    static const Call any = { call_abort_job, WK_HELPER_ABORT_JOB, "aborting the job of" };
+
+    return call_any(connection, uuid, &any, error);
 }
 
 /* In a restore libvirt would answer only when it is over (F24). */
@@ -190,8 +278,12 @@ gboolean
 wk_domain_job_progress(WkConnection *connection, const char *uuid, guint64 *done, guint64 *total,
                        GError **error)
 {
-    g_autoptr(virDomain) domain = wk_virt_find(connection, uuid, error);
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+    g_autoptr(virDomain) domain = NULL;
 
+    if (launchers != NULL)
+        return wk_remote_progress(launchers, uuid, done, total, error);
+    domain = wk_virt_find(connection, uuid, error);
     return domain != NULL && can_tell_progress(domain, error)
            && read_progress(domain, done, total, error);
 }
@@ -200,9 +292,13 @@ wk_domain_job_progress(WkConnection *connection, const char *uuid, guint64 *done
 gboolean
 wk_domain_sync_time(WkConnection *connection, const char *uuid, GError **error)
 {
-    g_autoptr(virDomain) domain = wk_virt_find(connection, uuid, error);
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+    g_autoptr(virDomain) domain = NULL;
     g_autoptr(GError) failed = NULL;
 
+    if (launchers != NULL)
+        return wk_remote_do(launchers, uuid, WK_HELPER_SYNC_TIME, NULL, error);
+    domain = wk_virt_find(connection, uuid, error);
     if (domain == NULL)
         return FALSE;
     if (wk_virt_check(virDomainSetTime(domain, 0, 0, VIR_DOMAIN_TIME_SYNC), domain,

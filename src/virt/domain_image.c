@@ -6,14 +6,14 @@
 #include "base/error.h"
 #include "virt/domain_xml.h"
 #include "virt/error.h"
+#include "virt/remote.h"
 
 #include <stdlib.h>
 
 /* Without SECURE libvirt would leave passwords out, and they would be gone from the image. */
-gboolean
-wk_domain_image_set_paused(WkConnection *connection, const char *path, GError **error)
+static gboolean
+set_paused(virConnectPtr connect, const char *path, GError **error)
 {
-    virConnectPtr connect = wk_connection_get(connection);
     char *xml = virDomainSaveImageGetXMLDesc(connect, path, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE);
     int answer;
 
@@ -26,6 +26,46 @@ wk_domain_image_set_paused(WkConnection *connection, const char *path, GError **
     if (answer < 0)
         wk_virt_set_error(error, "making image '%s' start paused", path);
     return answer >= 0;
+}
+
+gboolean
+wk_domain_image_set_paused(WkConnection *connection, const char *uuid, const char *path,
+                           GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_remote_do(launchers, uuid, WK_HELPER_SAVE_SET_PAUSED, NULL, error)
+                             : set_paused(wk_connection_get(connection), path, error);
+}
+
+gboolean
+wk_domain_image_read(WkConnection *connection, const char *uuid, const char *xml, char **op,
+                     WkFacts **facts, GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+    g_autoptr(WkFacts) seen = NULL;
+
+    if (launchers != NULL)
+        return wk_remote_read_image(launchers, uuid, xml, op, facts, error);
+    seen = wk_domain_xml_parse(xml, error);
+    if (seen == NULL)
+        return FALSE;
+    if (op != NULL)
+        *op = wk_domain_xml_get_op(xml);
+    if (facts != NULL)
+        *facts = g_steal_pointer(&seen);
+    return TRUE;
+}
+
+char *
+wk_domain_image_rewrite(WkConnection *connection, const char *uuid, const char *xml,
+                        const char *from_uid, const char *to_uid, GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL
+               ? wk_remote_rewrite_image(launchers, uuid, xml, from_uid, to_uid, error)
+               : wk_domain_xml_rewrite(xml, from_uid, to_uid, error);
 }
 
 typedef enum {
@@ -110,12 +150,21 @@ check_cpu(virConnectPtr connect, const WkStartNeeds *needs, GError **error)
            || verdict_of_failure("comparing the CPU", error) != VERDICT_LOST;
 }
 
-gboolean
-wk_domain_check_startable(WkConnection *connection, const char *xml, GError **error)
+static gboolean
+check_startable(virConnectPtr connect, const char *xml, GError **error)
 {
     g_autoptr(WkStartNeeds) needs = wk_domain_xml_parse_needs(xml, error);
-    virConnectPtr connect = wk_connection_get(connection);
 
     return needs != NULL && check_emulator(connect, needs, error)
            && check_cpu(connect, needs, error);
+}
+
+gboolean
+wk_domain_check_startable(WkConnection *connection, const char *uuid, const char *xml,
+                          GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_remote_do(launchers, uuid, WK_HELPER_CHECK_STARTABLE, xml, error)
+                             : check_startable(wk_connection_get(connection), xml, error);
 }

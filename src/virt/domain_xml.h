@@ -18,6 +18,11 @@ WkFacts *wk_domain_xml_parse(const char *xml, GError **error);
  * Returns: (transfer full) (nullable): NULL when there is none (not an error). */
 char *wk_domain_xml_get_op(const char *xml);
 
+/* The XML of a domain for another VMI of KubeVirt's: see wk_domain_image_rewrite().
+ * Returns: (transfer full): or NULL with WK_ERROR_CORRUPT; WK_ERROR_INVALID when a uid is none. */
+char *
+wk_domain_xml_rewrite(const char *xml, const char *from_uid, const char *to_uid, GError **error);
+
 /* What a domain needs of the host that is to start it; any member may be NULL. */
 typedef struct {
     char *type; /* "kvm", "qemu" */

@@ -21,7 +21,6 @@ WkLaunchers *wk_connection_get_launchers(const WkConnection *self);
 gboolean wk_remote_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *look,
                         GError **error);
 WkFacts *wk_remote_read_facts(WkLaunchers *launchers, const char *id, GError **error);
-GPtrArray *wk_remote_list(WkLaunchers *launchers);
 
 /* A call whose answer is only that it was done; @text may be NULL. */
 gboolean wk_remote_do(WkLaunchers *launchers, const char *id, WkHelperMethod method,
@@ -32,6 +31,14 @@ gboolean wk_remote_read_image(WkLaunchers *launchers, const char *id, const char
                               WkFacts **facts, GError **error);
 char *wk_remote_rewrite_image(WkLaunchers *launchers, const char *id, const char *xml,
                               const char *from, const char *to, GError **error);
+
+typedef enum {
+    WK_LAUNCHER_UNKNOWN, /* no such guest */
+    WK_LAUNCHER_NO_POD,
+    WK_LAUNCHER_POD,
+} WkLauncherPresence;
+
+WkLauncherPresence wk_launchers_get_presence(WkLaunchers *self, const char *id);
 
 /* What only launchers.c knows: makes @request of the guest's helper, started if need be.
  * @request->domain is filled in. WK_ERROR_NOT_FOUND: no such guest; WK_ERROR_CONFLICT: it has no

@@ -9,6 +9,7 @@
 #include "virt/lane.h"
 #include "virt/link.h"
 #include "virt/places.h"
+#include "virt/remote.h"
 #include "virt/watch.h"
 #include "virt/workset.h"
 
@@ -27,7 +28,8 @@ struct _WkSource {
     char *uri;
     char *save_dir;
     char *autostart_dir;
-    gboolean single; /* one connection for everything */
+    gboolean single;        /* one connection for everything */
+    WkLaunchers *launchers; /* NULL: @uri is a libvirt */
 
     /* Main thread. */
     const WkSourceListener *listener; /* NULL: stopped */
@@ -38,10 +40,13 @@ struct _WkSource {
     GSource *slow;       /* NULL: none */
     GSource *tell;       /* NULL: none */
     GHashTable *changed; /* (element-type utf8): to be told */
+    guint life;          /* how often everything was dropped */
+    gboolean started;    /* between start and stop */
     guint failures;      /* tries in a row that came to nothing */
     gint64 up_since_us;  /* mono */
     gboolean tried;
     gboolean told_down;
+    gboolean followed; /* launchers: the API server tells of them */
 
     GMutex lock;
     WkConnection *control; /* NULL: down */
@@ -65,14 +70,14 @@ is_auto(const char *save_dir)
     return save_dir == NULL || *save_dir == '\0' || g_str_equal(save_dir, "auto");
 }
 
-WkSource *
-wk_source_new(const WkSourceOptions *options, const WkSourceListener *listener, gpointer data)
+/* Everything but what @options' URI stands for. */
+static WkSource *
+source_new(const WkSourceOptions *options, const WkSourceListener *listener, gpointer data)
 {
     WkSource *self = g_atomic_rc_box_new0(WkSource);
 
     self->name = g_strdup(options->name);
     self->uri = g_strdup(options->uri);
-    self->single = g_str_has_prefix(options->uri, "test:");
     self->listener = listener;
     self->data = data;
     self->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
@@ -80,11 +85,34 @@ wk_source_new(const WkSourceOptions *options, const WkSourceListener *listener, 
     g_mutex_init(&self->lock);
     self->lanes[WK_LANE_QUICK] = wk_task_lane_new(options->quick_calls);
     self->lanes[WK_LANE_LONG] = wk_task_lane_new(options->long_calls);
+    return self;
+}
+
+WkSource *
+wk_source_new(const WkSourceOptions *options, const WkSourceListener *listener, gpointer data)
+{
+    WkSource *self = source_new(options, listener, data);
+
+    self->single = g_str_has_prefix(options->uri, "test:");
     if (!self->single) {
         self->save_dir = is_auto(options->save_dir) ? wk_places_save_dir(options->uri)
                                                     : g_strdup(options->save_dir);
         self->autostart_dir = wk_places_autostart_dir(options->uri);
     }
+    return self;
+}
+
+WkSource *
+wk_source_new_launchers(const char *name, WkLaunchers *launchers, guint long_calls,
+                        guint quick_calls, const WkSourceListener *listener, gpointer data)
+{
+    const WkSourceOptions options = {
+        .name = name, .uri = "kubevirt", .long_calls = long_calls, .quick_calls = quick_calls
+    };
+    WkSource *self = source_new(&options, listener, data);
+
+    self->single = TRUE;
+    self->launchers = wk_launchers_ref(launchers);
     return self;
 }
 
@@ -102,6 +130,7 @@ source_clear(gpointer data)
 
     for (gsize i = 0; i < G_N_ELEMENTS(self->lanes); i++)
         wk_task_lane_free(self->lanes[i]);
+    wk_launchers_unref(self->launchers);
     g_hash_table_unref(self->changed);
     g_mutex_clear(&self->lock);
     g_free(self->why);
@@ -205,6 +234,7 @@ set_connections(WkSource *self, WkConnection *control, WkWorkset *work, const ch
 static void
 disconnect(WkSource *self, const char *why)
 {
+    self->life++;
     set_connections(self, NULL, NULL, why);
     g_clear_pointer(&self->link, wk_link_drop);
     drop_timer(&self->slow);
@@ -217,7 +247,7 @@ static void
 go_up(WkSource *self, WkConnection *connection)
 {
     set_connections(self, wk_connection_ref(connection),
-                    wk_workset_new(self->uri, WK_SOURCE_CALLS_MAX), NULL);
+                    self->single ? NULL : wk_workset_new(self->uri, WK_SOURCE_CALLS_MAX), NULL);
     self->up_since_us = wk_clock_mono_us();
     self->tried = TRUE;
     self->told_down = FALSE;
@@ -265,26 +295,30 @@ on_tell(gpointer data)
 {
     g_autoptr(WkSource) self = wk_source_ref(data);
     g_autoptr(GHashTable) changed = g_steal_pointer(&self->changed);
-    const WkLink *const link = self->link;
+    const guint life = self->life;
     GHashTableIter iter;
     gpointer uuid;
 
     self->changed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     drop_timer(&self->tell);
     g_hash_table_iter_init(&iter, changed);
-    while (self->link == link && g_hash_table_iter_next(&iter, &uuid, NULL))
+    while (self->life == life && g_hash_table_iter_next(&iter, &uuid, NULL))
         self->listener->changed(self, uuid, self->data);
     return G_SOURCE_REMOVE;
 }
 
 static void
-on_changed(WkLink *link G_GNUC_UNUSED, const char *uuid, gpointer data)
+tell_later(WkSource *self, const char *uuid)
 {
-    WkSource *self = data;
-
     g_hash_table_add(self->changed, g_strdup(uuid));
     if (self->tell == NULL)
         start_timer(self, &self->tell, 0, on_tell);
+}
+
+static void
+on_changed(WkLink *link G_GNUC_UNUSED, const char *uuid, gpointer data)
+{
+    tell_later(data, uuid);
 }
 
 static const WkLinkListener link_listener = {
@@ -293,39 +327,91 @@ static const WkLinkListener link_listener = {
     .changed = on_changed,
 };
 
+/* There is nothing to connect to: it is up when its guests are known. */
+static void
+go_up_launchers(WkSource *self)
+{
+    g_autoptr(WkConnection) connection = NULL;
+
+    if (!self->followed || wk_source_is_up(self))
+        return;
+    connection = wk_connection_new_launchers(self->launchers);
+    go_up(self, connection);
+}
+
 static void
 connect_now(WkSource *self)
 {
+    if (self->launchers != NULL) {
+        go_up_launchers(self);
+        return;
+    }
     self->link = wk_link_open(self->uri, &link_listener, self);
     start_timer(self, &self->slow, OPEN_SLOW_MS, on_slow);
-}
-
-/* Between start and stop there is always a link or the wait for the next one. */
-static gboolean
-is_started(const WkSource *self)
-{
-    return self->link != NULL || self->retry != NULL;
 }
 
 void
 wk_source_start(WkSource *self)
 {
-    g_return_if_fail(self->listener != NULL && !is_started(self));
+    g_return_if_fail(self->listener != NULL && !self->started);
+    self->started = TRUE;
     (void)wk_source_ref(self); /* until wk_source_stop() */
-    connect_now(self);
+    if (self->launchers != NULL)
+        start_timer(self, &self->retry, 0, on_retry); /* up() may not come before this returns */
+    else
+        connect_now(self);
 }
 
 void
 wk_source_stop(WkSource *self)
 {
-    const gboolean started = is_started(self);
+    const gboolean started = self->started;
 
+    self->started = FALSE;
     self->listener = NULL;
     disconnect(self, "stopped");
     for (gsize i = 0; i < G_N_ELEMENTS(self->lanes); i++)
         wk_task_lane_stop(self->lanes[i]);
     if (started)
         wk_source_unref(self);
+}
+
+void
+wk_source_set_up(WkSource *self, gboolean up, const char *why)
+{
+    g_autoptr(WkSource) alive = NULL;
+
+    g_return_if_fail(self->launchers != NULL);
+    alive = wk_source_ref(self); /* whoever listens may let go of it */
+    self->followed = up;
+    if (!self->started)
+        return;
+    if (up) {
+        drop_timer(&self->retry);
+        go_up_launchers(self);
+        return;
+    }
+    disconnect(self, why);
+    tell_down(self, why);
+}
+
+void
+wk_source_touch(WkSource *self, const char *id)
+{
+    if (self->started && wk_source_is_up(self))
+        tell_later(self, id);
+}
+
+WkLaunchers *
+wk_source_get_launchers(WkSource *self)
+{
+    return self->launchers;
+}
+
+gboolean
+wk_source_is_launcher(WkSource *self)
+{
+    return self->launchers != NULL;
 }
 
 gboolean
@@ -363,6 +449,14 @@ wk_source_get_save_dir(WkSource *self)
     return self->save_dir;
 }
 
+char *
+wk_source_managed_path(WkSource *self, const char *id, const char *name)
+{
+    if (self->launchers != NULL)
+        return wk_launchers_managed_path(self->launchers, id);
+    return self->save_dir != NULL ? g_strdup_printf("%s/%s.save", self->save_dir, name) : NULL;
+}
+
 const char *
 wk_source_get_autostart_dir(WkSource *self)
 {
@@ -396,9 +490,11 @@ wk_source_borrow(WkSource *self, WkLane lane, GError **error)
 void
 wk_source_abandon(WkSource *self, const char *why)
 {
-    if (!is_started(self))
+    if (!self->started)
         return;
     for (gsize i = 0; i < G_N_ELEMENTS(self->lanes); i++)
         wk_task_lane_renew(self->lanes[i]);
+    if (self->launchers != NULL)
+        wk_launchers_end_helpers(self->launchers);
     lose(self, why);
 }

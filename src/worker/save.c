@@ -120,7 +120,7 @@ make_image_paused(WkJob *job, GError **error)
         return TRUE;
     connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
     return connection != NULL && wk_run_step(job->run, WK_STEP_SAVE_DEFINE_PAUSED, error)
-           && wk_domain_image_set_paused(connection, wk_job_managed_path(job), error)
+           && wk_domain_image_set_paused(connection, job->uuid, wk_job_managed_path(job), error)
            && wk_job_look(job, error);
 }
 

@@ -61,7 +61,7 @@ test_op_in_image(void **state G_GNUC_UNUSED)
     assert_string_equal(op, FIXTURE_OP);
     lab_ok((facts = wk_domain_xml_parse(xml, &error)) != NULL);
     assert_string_equal(facts->uuid, guest.uuid);
-    lab_ok(wk_domain_check_startable(guest.connection, xml, &error));
+    lab_ok(wk_domain_check_startable(guest.connection, guest.uuid, xml, &error));
     free(xml);
 }
 
@@ -83,13 +83,13 @@ test_startable(void **state G_GNUC_UNUSED)
     char *xml = virDomainGetXMLDesc(domain, 0);
 
     virDomainFree(domain);
-    lab_ok(wk_domain_check_startable(guest.connection, xml, &error));
+    lab_ok(wk_domain_check_startable(guest.connection, guest.uuid, xml, &error));
     for (gsize i = 0; i < G_N_ELEMENTS(changes); i++) {
         g_autoptr(GString) changed = g_string_new(xml);
         g_autoptr(GError) refused = NULL;
 
         assert_int_equal(g_string_replace(changed, changes[i].from, changes[i].to, 0), 1);
-        assert_false(wk_domain_check_startable(guest.connection, changed->str, &refused));
+        assert_false(wk_domain_check_startable(guest.connection, guest.uuid, changed->str, &refused));
         assert_true(g_error_matches(refused, WK_ERROR, WK_ERROR_REFUSED));
         assert_string_equal(wk_error_get_reason(refused), changes[i].reason);
     }
@@ -109,7 +109,7 @@ test_image_set_paused(void **state G_GNUC_UNUSED)
     lab_ok(wk_domain_managed_save(guest.connection, guest.uuid, &error));
     assert_int_equal(g_stat(guest.image, &old), 0);
     lab_ok(g_file_get_contents(guest.image, &before, &length, &error));
-    lab_ok(wk_domain_image_set_paused(guest.connection, guest.image, &error));
+    lab_ok(wk_domain_image_set_paused(guest.connection, guest.uuid, guest.image, &error));
     lab_ok(g_file_get_contents(guest.image, &after, NULL, &error));
     assert_int_equal(g_stat(guest.image, &new), 0);
     assert_int_equal(old.st_ino, new.st_ino);

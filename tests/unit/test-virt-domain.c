@@ -241,10 +241,10 @@ test_unsupported(void **state)
     assert_true(wk_domain_shutdown(connection, UUID, NULL));
     assert_false(wk_domain_create(connection, UUID, TRUE, &start));
     assert_true(g_error_matches(start, WK_ERROR, WK_ERROR_FAILED));
-    assert_false(wk_domain_image_set_paused(connection, "/nowhere", &image));
+    assert_false(wk_domain_image_set_paused(connection, UUID, "/nowhere", &image));
     assert_non_null(strstr(image->message, "/nowhere"));
-    assert_true(wk_domain_check_startable(connection, "<domain type='kvm'/>", NULL));
-    assert_false(wk_domain_check_startable(connection, "<image/>", &needs));
+    assert_true(wk_domain_check_startable(connection, UUID, "<domain type='kvm'/>", NULL));
+    assert_false(wk_domain_check_startable(connection, UUID, "<image/>", &needs));
     assert_true(g_error_matches(needs, WK_ERROR, WK_ERROR_CORRUPT));
 }
 
