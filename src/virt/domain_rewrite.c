@@ -32,8 +32,8 @@ move_attribute(xmlAttr *attribute, const Move *move)
 
     if (value != NULL && g_str_has_prefix((const char *)value, move->from)) {
         moved = g_strconcat(move->to, (const char *)value + strlen(move->from), NULL);
-        (void)xmlNodeSetContent((xmlNode *)attribute, NULL);
-        xmlNodeAddContent((xmlNode *)attribute, (const xmlChar *)moved);
+        (void)xmlSetNsProp(attribute->parent, attribute->ns, attribute->name,
+                           (const xmlChar *)moved);
     }
     if (value != NULL)
         xmlFree(value);

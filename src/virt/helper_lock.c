@@ -21,7 +21,6 @@
 #define NOBODY       65534
 #define MEMORY_BYTES (512UL * 1024 * 1024)
 #define FILES_MAX    16
-#define KEPT         ((uid_t)-1)
 
 /* Never needed, not even to connect. */
 static const int never[] = {
@@ -120,12 +119,13 @@ drop_capabilities(GError **error)
     return syscall(SYS_capset, &header, none) == 0 || fail(error, errno, "its capabilities");
 }
 
-/* With user 0 as the effective one alone: without capabilities only that much is needed to be
- * taken for root by a socket, and giving it up needs none. */
+/* User 0 is kept for a while, without capabilities: enough to be taken for root by a socket. Nobody
+ * as the saved one makes giving it up need none. (As the real one libvirt would not have it: a
+ * process whose real and effective users differ is a setuid program to it.) */
 static gboolean
 take_ids(uid_t user, gid_t group, GError **error)
 {
-    const uid_t real = user != 0 ? user : NOBODY;
+    const uid_t saved = user != 0 ? user : NOBODY;
     const gid_t own = user != 0 ? group : NOBODY;
 
     if (geteuid() != 0)
@@ -134,7 +134,7 @@ take_ids(uid_t user, gid_t group, GError **error)
         return fail(error, EINVAL, "its group");
     if (setgroups(1, &own) != 0 || setresgid(own, own, own) != 0)
         return fail(error, errno, "its group");
-    return setresuid(real, user, real) == 0 || fail(error, errno, "its user");
+    return setresuid(user, user, saved) == 0 || fail(error, errno, "its user");
 }
 
 /* Returns: 0 or an errno. */
@@ -202,9 +202,10 @@ wk_helper_become(uid_t user, gid_t group, GError **error)
 gboolean
 wk_helper_drop_root(GError **error)
 {
-    const uid_t real = getuid();
+    uid_t real, effective, saved;
 
-    if (setresuid(KEPT, real, real) != 0 || (geteuid() == 0 && real == 0))
+    if (getresuid(&real, &effective, &saved) != 0 || setresuid(saved, saved, saved) != 0
+        || geteuid() == 0)
         return fail(error, errno, "its user");
     /* Forgotten at each change of user. */
     return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 || fail(error, errno, "its parent");

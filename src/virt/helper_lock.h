@@ -10,9 +10,9 @@ G_BEGIN_DECLS
  * helper. Each of these is called once, in this order, while it has one thread; a failure is the
  * end of it. */
 
-/* Becomes @user and @group, without capabilities and for good; with user 0 nobody, and root only
- * until wk_helper_lock(). Started without root's rights it must be @user already. From here on no
- * program is run, no process made, traced or signalled. */
+/* Becomes @user and @group, without capabilities and for good; with user 0 root until
+ * wk_helper_drop_root(), then nobody. Started without root's rights it must be @user already. From
+ * here on no program is run, no process made, traced or signalled. */
 gboolean wk_helper_become(uid_t user, gid_t group, GError **error);
 
 /* Nothing of root is left. */
