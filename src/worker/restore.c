@@ -38,7 +38,8 @@ wk_restore_begin(WkJob *job, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
 
-    if (connection == NULL || !check_place(job, connection, error))
+    if (connection == NULL
+        || !wk_domain_check_startable(connection, job->uuid, job->hold.xml, error))
         return FALSE;
     return commit_state(job, WK_STEP_RESTORE_COMMIT_RESTORING, WK_LEDGER_RESTORING, WK_THEN_NONE,
                         WK_WANT_RESUME, error);
