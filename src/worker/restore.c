@@ -38,8 +38,7 @@ wk_restore_begin(WkJob *job, GError **error)
 {
     g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
 
-    if (connection == NULL
-        || !wk_domain_check_startable(connection, job->uuid, job->hold.xml, error))
+    if (connection == NULL || !check_place(job, connection, error))
         return FALSE;
     return commit_state(job, WK_STEP_RESTORE_COMMIT_RESTORING, WK_LEDGER_RESTORING, WK_THEN_NONE,
                         WK_WANT_RESUME, error);
