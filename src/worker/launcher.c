@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define LOCK_TRIES 5
+
 gboolean
 wk_launcher_has(const WkJob *job)
 {
@@ -170,6 +172,33 @@ wk_launcher_precheck(WkJob *job, WkTarget target, GError **error)
         return FALSE;
     }
     return check_pods(job, error);
+}
+
+/* KubeVirt writes to a VMI all the time: what is locked is the state that we know, or none. */
+gboolean
+wk_launcher_lock(WkJob *job, WkStep step, GError **error)
+{
+    for (guint i = 0; i < LOCK_TRIES; i++) {
+        g_autoptr(GError) local = NULL;
+        g_autofree char *uid = g_strdup(job->vmi->uid);
+
+        if (!wk_run_step(job->run, step, error))
+            return FALSE;
+        if (job->cluster->calls->lock(job->cluster->data, job->vmi, &local))
+            return TRUE;
+        if (g_strcmp0(wk_error_get_reason(local), "Conflict") != 0) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+        if (!look_at_cluster(job, error))
+            return FALSE;
+        if (!vmi_is(job, uid) || job->vmi->deleting)
+            break;
+    }
+    wk_error_set(error, WK_ERROR_UNAVAILABLE, "GuestBusy",
+                 "guest '%s': its VirtualMachineInstance changed too often to be locked",
+                 job->name);
+    return FALSE;
 }
 
 gboolean

@@ -67,8 +67,7 @@ lock_successor(WkJob *job, GError **error)
 
     if (g_strcmp0(job->record->vmi_uid, job->vmi->uid) == 0 && job->vmi->has_lock)
         return TRUE;
-    if (!wk_run_step(job->run, WK_STEP_STAGE_LOCK, error)
-        || !job->cluster->calls->lock(job->cluster->data, job->vmi, error))
+    if (!wk_launcher_lock(job, WK_STEP_STAGE_LOCK, error))
         return FALSE;
     next = wk_record_copy(job->record);
     g_free(next->vmi_uid);

@@ -24,13 +24,6 @@ wk_launcher_fill_saving(WkJob *job, WkRecord *next)
 }
 
 static gboolean
-lock(WkJob *job, GError **error)
-{
-    return wk_run_step(job->run, WK_STEP_SAVE_LOCK, error)
-           && job->cluster->calls->lock(job->cluster->data, job->vmi, error);
-}
-
-static gboolean
 make_hold(WkJob *job, WkFileId *file, GError **error)
 {
     return wk_run_step(job->run, WK_STEP_SAVE_MAKE_FOLDER, error)
@@ -49,7 +42,7 @@ wk_launcher_prelink(WkJob *job, GError **error)
         wk_error_set(error, WK_ERROR_CONFLICT, "PodGone", "guest '%s': its pod is gone", job->name);
         return FALSE;
     }
-    return lock(job, error) && make_hold(job, &file, error)
+    return wk_launcher_lock(job, WK_STEP_SAVE_LOCK, error) && make_hold(job, &file, error)
            && wk_run_step(job->run, WK_STEP_SAVE_PRELINK, error)
            && wk_launcher_image_link(wk_job_hold_path(job), job->pod_path, error);
 }
