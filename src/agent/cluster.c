@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "kube/kubevirt_request.h"
 
+#include <string.h>
+
 struct _WkClusterLink {
     WkKube *kube; /* main thread; NULL: closed */
 };
@@ -274,6 +276,18 @@ ask_pods(Call *call, WkKube *kube)
 
 /* ---- what the worker calls ---- */
 
+/* The API server names what it has not got ('virtualmachines.kubevirt.io "x" not found'). One that
+ * has just started, or is without the CRD for a moment, answers 404 for the whole path: nothing
+ * that is saved may be dropped for that (I2). */
+static gboolean
+is_said_gone(const Guest *guest, const GError *error)
+{
+    g_autofree char *quoted = g_strdup_printf("\"%s\"", guest->name);
+
+    return g_error_matches(error, WK_ERROR, WK_ERROR_NOT_FOUND)
+           && strstr(error->message, quoted) != NULL;
+}
+
 /* NULL and no error where there is no such object. */
 static gboolean
 fetch(const Guest *guest, void (*ask)(Call *call, WkKube *kube), gpointer *object, GError **error)
@@ -284,9 +298,12 @@ fetch(const Guest *guest, void (*ask)(Call *call, WkKube *kube), gpointer *objec
 
     *object = ok ? g_steal_pointer(&call->result) : NULL;
     call_unref(call);
-    if (ok || g_error_matches(local, WK_ERROR, WK_ERROR_NOT_FOUND))
+    if (ok || is_said_gone(guest, local))
         return TRUE;
-    g_propagate_error(error, g_steal_pointer(&local));
+    if (g_error_matches(local, WK_ERROR, WK_ERROR_NOT_FOUND))
+        wk_error_set(error, WK_ERROR_UNAVAILABLE, "NotReady", "%s", local->message);
+    else
+        g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
 }
 

@@ -54,8 +54,9 @@ gboolean wk_image_digest_body(const char *path, guint64 header_bytes, gboolean d
  */
 typedef struct _WkImageFollower WkImageFollower;
 
-/* Follows @path, which must not be there yet (M absent: step 6 of a save): what is written into a
- * file of before (F8) would be hashed as if it were appended. Returns: (transfer full). */
+/* Follows @path, which must not be there yet (M absent: step 6 of a save), or be empty (a
+ * launcher's H): what is written into a file of before (F8) would be hashed as if it were appended.
+ * Returns: (transfer full). */
 WkImageFollower *wk_image_follower_new(const char *path);
 /* The save is over and the file is @file: hashes the rest. FALSE with an error when what was
  * followed is not @file (WK_ERROR_CONFLICT) or it can't be read; the caller then hashes from the

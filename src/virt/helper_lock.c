@@ -168,7 +168,7 @@ allow_enough(scmp_filter_ctx filter)
                                   SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     for (gsize i = 0; i < G_N_ELEMENTS(flags) && answer == 0; i++)
         answer = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-                                  SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)flags[i]));
+                                  SCMP_A1(SCMP_CMP_EQ, (scmp_datum_t)flags[i], 0));
     return -answer;
 }
 

@@ -65,18 +65,21 @@ set_environment(void)
 static gboolean
 start(const Options *options, WkHelperServer **server, GError **error)
 {
+    const char *uri = options->user == 0 ? SYSTEM_URI : SESSION_URI;
     g_autoptr(WkConnection) connection = NULL;
+    g_autoptr(WkConnection) lasting = NULL;
 
     if (!wk_helper_become(options->user, options->group, error))
         return FALSE;
     if (options->libvirt) {
-        connection = wk_connection_open(options->user == 0 ? SYSTEM_URI : SESSION_URI, error);
-        if (connection == NULL)
+        connection = wk_connection_open(uri, error);
+        lasting = connection != NULL ? wk_connection_open(uri, error) : NULL;
+        if (lasting == NULL)
             return FALSE;
     }
     if (!wk_helper_drop_root(error))
         return FALSE;
-    *server = wk_helper_server_new(AGENT_FD, connection, error);
+    *server = wk_helper_server_new(AGENT_FD, connection, lasting, error);
     return *server != NULL && wk_helper_lock(error);
 }
 

@@ -21,6 +21,9 @@
 struct _WkHelperServer {
     int agent;
     WkConnection *connection; /* NULL: none */
+    /* For a save. On one connection a look made during it may be answered only when it is over:
+     * libvirt's client has no event loop here, and the thread in the save reads for all. */
+    WkConnection *lasting;
     GThreadPool *pool;
     GMutex write_lock;
 };
@@ -206,12 +209,14 @@ run_job(gpointer data, gpointer user_data G_GNUC_UNUSED)
 {
     g_autofree Job *job = data;
     WkHelperServer *self = job->server;
+    WkConnection *connection =
+        job->request.method == WK_HELPER_SAVE ? self->lasting : self->connection;
     g_autoptr(GError) failed = NULL;
-    g_autoptr(JsonObject) result = make_call(self->connection, &job->request, &failed);
+    g_autoptr(JsonObject) result = make_call(connection, &job->request, &failed);
 
     answer(self, job->id, result, failed);
     json_object_unref(job->object);
-    if (self->connection != NULL && !wk_connection_is_alive(self->connection))
+    if (connection != NULL && !wk_connection_is_alive(connection))
         _Exit(EXIT_FAILURE);
 }
 
@@ -260,12 +265,13 @@ take_request(WkHelperServer *self, const char *line, gsize length)
 }
 
 WkHelperServer *
-wk_helper_server_new(int agent, WkConnection *connection, GError **error)
+wk_helper_server_new(int agent, WkConnection *connection, WkConnection *lasting, GError **error)
 {
     WkHelperServer *self = g_new0(WkHelperServer, 1);
 
     self->agent = agent;
     self->connection = connection != NULL ? wk_connection_ref(connection) : NULL;
+    self->lasting = lasting != NULL ? wk_connection_ref(lasting) : NULL;
     g_mutex_init(&self->write_lock);
     /* Exclusive: all of them are made at once. */
     self->pool = g_thread_pool_new(run_job, NULL, THREADS, TRUE, error);

@@ -8,10 +8,12 @@ G_BEGIN_DECLS
 /* What a helper does once it is confined. Private to the helper; main thread. */
 typedef struct _WkHelperServer WkHelperServer;
 
-/* @agent: the socket to serve. @connection is referenced; NULL: only what needs no libvirt. Starts
+/* @agent: the socket to serve. @connection, and @lasting for calls that last, are referenced; both
+ * NULL: only what needs no libvirt. Starts
  * the threads that make the calls: later there can be none. Lives as long as the process.
  * Returns: (transfer full): or NULL. */
-WkHelperServer *wk_helper_server_new(int agent, WkConnection *connection, GError **error);
+WkHelperServer *
+wk_helper_server_new(int agent, WkConnection *connection, WkConnection *lasting, GError **error);
 
 /* Serves until the agent closes its end, or does not keep to the protocol. */
 void wk_helper_server_run(WkHelperServer *self);

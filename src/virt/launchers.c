@@ -490,11 +490,11 @@ get_helper(WkLaunchers *self, const char *id, gboolean libvirt, char **domain, G
     return helper != NULL ? g_steal_pointer(&helper) : start_helper(self, id, pod, error);
 }
 
-JsonObject *
-wk_launchers_call(WkLaunchers *self, const char *id, WkHelperRequest *request, GError **error)
+/* The caller has a lease. */
+static JsonObject *
+call_leased(WkLaunchers *self, const char *id, WkHelperRequest *request, GError **error)
 {
     const WkHelperKind *kind = wk_helper_kind(request->method);
-    g_autoptr(WkLauncherLease) lease = wk_launchers_lease(self, id);
     g_autofree char *domain = NULL;
     g_autoptr(WkHelper) helper = get_helper(self, id, kind->libvirt, &domain, error);
 
@@ -502,4 +502,14 @@ wk_launchers_call(WkLaunchers *self, const char *id, WkHelperRequest *request, G
         return NULL;
     request->domain = domain;
     return wk_helper_call(helper, request, error);
+}
+
+JsonObject *
+wk_launchers_call(WkLaunchers *self, const char *id, WkHelperRequest *request, GError **error)
+{
+    WkLauncherLease *lease = wk_launchers_lease(self, id);
+    JsonObject *result = call_leased(self, id, request, error);
+
+    wk_launcher_lease_free(lease);
+    return result;
 }

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#define LOCK_TRIES 5
+
 gboolean
 wk_launcher_has(const WkJob *job)
 {
@@ -183,6 +185,33 @@ wk_launcher_precheck(WkJob *job, WkTarget target, GError **error)
     return check_pods(job, error);
 }
 
+/* KubeVirt writes to a VMI all the time: what is locked is the state that we know, or none. */
+gboolean
+wk_launcher_lock(WkJob *job, WkStep step, GError **error)
+{
+    for (guint i = 0; i < LOCK_TRIES; i++) {
+        g_autoptr(GError) local = NULL;
+        g_autofree char *uid = g_strdup(job->vmi->uid);
+
+        if (!wk_run_step(job->run, step, error))
+            return FALSE;
+        if (job->cluster->calls->lock(job->cluster->data, job->vmi, &local))
+            return TRUE;
+        if (g_strcmp0(wk_error_get_reason(local), "Conflict") != 0) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return FALSE;
+        }
+        if (!look_at_cluster(job, error))
+            return FALSE;
+        if (!vmi_is(job, uid) || job->vmi->deleting)
+            break;
+    }
+    wk_error_set(error, WK_ERROR_UNAVAILABLE, "GuestBusy",
+                 "guest '%s': its VirtualMachineInstance changed too often to be locked",
+                 job->name);
+    return FALSE;
+}
+
 gboolean
 wk_launcher_pause(WkJob *job, WkStep step, GError **error)
 {
@@ -205,33 +234,6 @@ wk_launcher_unpause(WkJob *job, WkStep step, GError **error)
         g_autoptr(WkConnection) connection = wk_source_borrow(job->source, WK_LANE_QUICK, error);
 
         return connection != NULL && wk_domain_resume(connection, job->uuid, error);
-    }
-    g_propagate_error(error, g_steal_pointer(&local));
-    return FALSE;
-}
-
-/* KubeVirt writes to a VMI many times while it starts, and each write fails the patch that tests
- * its resourceVersion: the state that it has now is looked at, and locked. */
-#define LOCK_TRIES 8
-
-gboolean
-wk_launcher_lock(WkJob *job, WkStep step, GError **error)
-{
-    g_autofree char *uid = g_strdup(job->vmi->uid);
-    g_autoptr(GError) local = NULL;
-
-    if (!wk_run_step(job->run, step, error))
-        return FALSE;
-    for (guint i = 0; i < LOCK_TRIES; i++) {
-        g_clear_error(&local);
-        if (job->cluster->calls->lock(job->cluster->data, job->vmi, &local))
-            return TRUE;
-        if (!g_error_matches(local, WK_ERROR, WK_ERROR_CONFLICT))
-            break;
-        if (!look_at_cluster(job, error))
-            return FALSE;
-        if (!vmi_is(job, uid) || job->vmi->deleting)
-            break;
     }
     g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;

@@ -25,11 +25,12 @@ gboolean wk_launcher_has_our_op(const WkJob *job, const WkImageLook *image);
 gboolean wk_launcher_disks_same(WkJob *job, GError **error);
 /* Can it be suspended to @target, by what KubeVirt says? Changes nothing (I7). */
 gboolean wk_launcher_precheck(WkJob *job, WkTarget target, GError **error);
+/* The lock onto the VMI as last seen. UNAVAILABLE "GuestBusy" when it changes all the time, or went
+ * meanwhile. */
+gboolean wk_launcher_lock(WkJob *job, WkStep step, GError **error);
 /* Pause and unpause by KubeVirt, since a raw pause is undone by it within a second. */
 gboolean wk_launcher_pause(WkJob *job, WkStep step, GError **error);
 gboolean wk_launcher_unpause(WkJob *job, WkStep step, GError **error);
-/* The lock onto the VMI that was looked at. CONFLICT: it is not the one to lock any more. */
-gboolean wk_launcher_lock(WkJob *job, WkStep step, GError **error);
 /* The lock off the recorded VMI. */
 gboolean wk_launcher_unlock(WkJob *job, WkStep step, GError **error);
 

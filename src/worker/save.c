@@ -118,8 +118,7 @@ managed_save(WkJob *job, GError **error)
     if (connection == NULL || !wk_run_step(job->run, WK_STEP_SAVE_MANAGED_SAVE, error))
         return FALSE;
     g_clear_pointer(&job->follower, wk_image_follower_free);
-    if (!wk_launcher_has(job)) /* there M is a file of before, and may go with its pod */
-        job->follower = wk_image_follower_new(wk_job_managed_path(job));
+    job->follower = wk_image_follower_new(image_path(job));
     return wk_domain_managed_save(connection, job->uuid, error);
 }
 

@@ -89,7 +89,8 @@ test_startable(void **state G_GNUC_UNUSED)
         g_autoptr(GError) refused = NULL;
 
         assert_int_equal(g_string_replace(changed, changes[i].from, changes[i].to, 0), 1);
-        assert_false(wk_domain_check_startable(guest.connection, guest.uuid, changed->str, &refused));
+        assert_false(
+            wk_domain_check_startable(guest.connection, guest.uuid, changed->str, &refused));
         assert_true(g_error_matches(refused, WK_ERROR, WK_ERROR_REFUSED));
         assert_string_equal(wk_error_get_reason(refused), changes[i].reason);
     }

@@ -79,12 +79,36 @@ test_disk(void **state G_GNUC_UNUSED)
     lab_ok(lab_guest_check_log(domain, &error));
 }
 
+/* A server that has just started answers 404 where it knows no CRDs yet: nothing is dropped for
+ * that. */
+static void
+test_server_restarts(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *domain = lab_vm_domain(NAME);
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+
+    start();
+    lab_ok((before = lab_guest_nonce(domain, &error)) != NULL);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    for (int i = 0; i < 3; i++) {
+        lab_ok(lab_kube_server_kill(&error));
+        lab_ok(lab_kube_server_start(&error));
+    }
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until_within(NAME, KE_STATE, "Running", 60000);
+    lab_ok((after = lab_guest_nonce(domain, &error)) != NULL);
+    assert_string_equal(before, after);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_memory, teardown),
         cmocka_unit_test_teardown(test_disk, teardown),
+        cmocka_unit_test_teardown(test_server_restarts, teardown),
     };
 
     if (!lab_standin_is_available())

@@ -172,7 +172,8 @@ assert_nothing_left(guint descriptors)
     while ((has_children() || count_descriptors() > descriptors) && wk_clock_mono_us() < until_us)
         g_usleep(1000);
     assert_false(has_children());
-    assert_int_equal(count_descriptors(), descriptors);
+    /* fewer: of a helper of the test before, whose end was not waited for either */
+    assert_true(count_descriptors() <= descriptors);
 }
 
 static void

@@ -130,7 +130,7 @@ func (h *Handler) sync(name string) time.Duration {
 		return 0
 	}
 	s := h.connect(name, vmi)
-	domain, known := h.domainOf(s)
+	domain, known, told := h.domainOf(s)
 	if !known {
 		return 100 * time.Millisecond
 	}
@@ -139,7 +139,7 @@ func (h *Handler) sync(name string) time.Duration {
 	}
 	again := time.Duration(0)
 	if !s.gone {
-		again = h.act(vmi, s, domain)
+		again = h.act(vmi, s, domain, told)
 	}
 	if err := h.describe(vmi, s, domain); err != nil && !hasCode(err, 404) {
 		log.Printf("VMI %s: %v", name, err)
@@ -155,11 +155,12 @@ func looksMigrating(domain Domain) bool {
 		(domain.Reason == "migrating" || domain.Reason == "starting up")
 }
 
-// domainOf: known is FALSE until the launcher has said something or is gone.
-func (h *Handler) domainOf(s *sighting) (domain Domain, known bool) {
+// domainOf: known is false until the launcher has said something or is gone; told: there is news.
+func (h *Handler) domainOf(s *sighting) (domain Domain, known, told bool) {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
-	return s.domain, s.connected || s.gone
+	told, s.told = s.told, false
+	return s.domain, s.connected || s.gone, told
 }
 
 // connect finds the pod's launcher and listens to it from then on.
@@ -209,9 +210,9 @@ func (h *Handler) listen(name string, s *sighting, decoder *json.Decoder) {
 }
 
 // act does one thing for the VMI, in virt-handler's order.
-func (h *Handler) act(vmi Obj, s *sighting, domain Domain) time.Duration {
+func (h *Handler) act(vmi Obj, s *sighting, domain Domain, told bool) time.Duration {
 	settings := readSettings()
-	if wait := time.Until(s.notBefore); wait > 0 && !h.wasTold(s) {
+	if wait := time.Until(s.notBefore); wait > 0 && !told {
 		return wait
 	}
 	inactive := domain.Exists && !domain.alive() && !final(vmi)
@@ -230,14 +231,6 @@ func (h *Handler) act(vmi Obj, s *sighting, domain Domain) time.Duration {
 		err = call(s.client, "/sync", vmi, ms(settings.SyncDeadlineMs))
 	}
 	return h.backOff(vmi, s, err, settings)
-}
-
-func (h *Handler) wasTold(s *sighting) bool {
-	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	told := s.told
-	s.told = false
-	return told
 }
 
 func scheduledFor(vmi Obj) time.Duration {

@@ -242,6 +242,10 @@ func (l *Launcher) create(vmi Obj) error {
 		l.setPaused(true)
 	}
 	_, err := l.virsh(words...)
+	if err == nil {
+		// libvirt's own event came before the answer; virsh, which tells of it, may be slower
+		l.notify(false)
+	}
 	return err
 }
 
