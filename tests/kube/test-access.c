@@ -221,7 +221,7 @@ test_others(void **state G_GNUC_UNUSED)
         const char *refusal;
     } rows[] = {
         { { "delete", "wk", NAME, NULL }, "cannot delete resource" },
-        { { "delete", "vmi", NAME, NULL }, "cannot delete resource" },
+        { { "delete", "vmi", NAME, NULL }, "deletes only those that it has locked" },
         { { "delete", "vm", NAME, NULL }, "cannot delete resource" },
         { { "get", "configmaps", NULL }, "cannot list resource \"configmaps\"" },
         { { "get", "pvc", NULL }, "cannot list resource \"persistentvolumeclaims\"" },

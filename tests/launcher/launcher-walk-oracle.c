@@ -12,7 +12,7 @@
 
 #define LOCK     "wukong.novasphere.dev/saved-state"
 #define PODS     LAB_KUBELET_DIR "/pods"
-#define TIDY_MS  30000 /* pods and helpers end some time after what they did */
+#define TIDY_MS  60000 /* a pod that is told to end may take its grace period */
 #define REST_GAP (200 * 1000)
 #define FDS_MAX  96
 

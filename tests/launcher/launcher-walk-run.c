@@ -59,14 +59,27 @@ note_vm(Walk *walk, GError **error)
     return TRUE;
 }
 
-/* After a case that went wrong, or that ended the VM. The ledger is gone before the VM is: what an
- * agent left on it then is a stray, and does not keep it. */
+/* What a bad case left. No agent without a ledger finds the lock of a VMI that never got a node. */
+static gboolean
+delete_by_force(GError **error)
+{
+    g_autofree char *out = NULL;
+
+    if (!walk_agent_end(error))
+        return FALSE;
+    out = lab_kubectl_out(NULL, "patch", "vmi", LW_NAME "-vm", "--type=merge", "-p",
+                          "{\"metadata\":{\"finalizers\":null}}", NULL);
+    return lab_vm_delete(LW_NAME, error);
+}
+
+/* After a case that went wrong, or that ended the VM: it is deleted with whatever is saved of it.
+ */
 static gboolean
 start_afresh(Walk *walk, GError **error)
 {
-    if (!walk_agent_end(error) || !remove_state(error) || !lw_agent_start(walk, NULL, error)
-        || !lab_vm_delete(LW_NAME, error) || !walk_agent_end(error) || !remove_state(error)
-        || !lab_vm_start(LW_NAME, NULL, error) || !note_vm(walk, error))
+    if (!lw_agent_start(walk, NULL, error)
+        || (!lab_vm_delete(LW_NAME, NULL) && !delete_by_force(error)) || !walk_agent_end(error)
+        || !remove_state(error) || !lab_vm_start(LW_NAME, NULL, error) || !note_vm(walk, error))
         return FALSE;
     walk->fresh_needed = FALSE;
     return TRUE;

@@ -42,7 +42,7 @@ wanted(const char *scenario, const char *step, const char *fault)
     const guint n = g_strv_length(parts);
 
     return (n < 1 || *parts[0] == '\0' || g_strv_contains((const char *const *)names, scenario))
-           && (n < 2 || step == NULL || g_str_equal(parts[1], step))
+           && (n < 2 || step == NULL || *parts[1] == '\0' || g_str_equal(parts[1], step))
            && (n < 3 || fault == NULL || g_str_equal(parts[2], fault));
 }
 
