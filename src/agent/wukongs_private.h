@@ -61,6 +61,8 @@ void wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry);
 gboolean wk_wukongs_keep(WkWukongs *self, WkEntry *entry);
 /* Something of it is on this node: an image, work under way, an action still to be removed. */
 gboolean wk_wukongs_has_stake(WkWukongs *self, const WkEntry *entry);
+/* An operation of this Wukong is under way on @guest (may be NULL). */
+gboolean wk_wukongs_is_at_work(const WkEntry *entry, const WkGuest *guest);
 /* Frees @entry: nothing of it is here. */
 void wk_wukongs_drop(WkWukongs *self, WkEntry *entry);
 /* The Wukong @entry is gone from the API server. */
