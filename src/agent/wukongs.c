@@ -49,59 +49,6 @@ wk_wukongs_drop(WkWukongs *self, WkEntry *entry)
     g_hash_table_remove(self->entries, entry->uid);
 }
 
-/* ---- the ledger's row ---- */
-
-static gboolean
-put_binding(WkWukongs *self, const WkBinding *binding)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (wk_ledger_put_binding(self->ledger, binding, &error))
-        return TRUE;
-    wk_log(WK_LOG_ERROR, NULL, "Wukong %s/%s: its action is not begun: %s", binding->ns,
-           binding->name, error->message);
-    return FALSE;
-}
-
-gboolean
-wk_wukongs_keep(WkWukongs *self, WkEntry *entry)
-{
-    const WkGuest *guest = entry->guest != NULL ? wk_engine_find(self->engine, entry->guest) : NULL;
-    const char *source = guest != NULL ? wk_source_get_name(guest->source) : NULL;
-    g_autoptr(WkBinding) binding = NULL;
-
-    if (entry->binding != NULL
-        && (guest == NULL
-            || (g_strcmp0(entry->binding->guest, guest->uuid) == 0
-                && g_strcmp0(entry->binding->source, source) == 0)))
-        return TRUE;
-    binding = entry->binding != NULL
-                  ? wk_binding_copy(entry->binding)
-                  : wk_binding_new(entry->uid, entry->seen->ns, entry->seen->name);
-    if (guest != NULL) {
-        g_free(binding->guest);
-        g_free(binding->source);
-        binding->guest = g_strdup(guest->uuid);
-        binding->source = g_strdup(source);
-    }
-    if (!put_binding(self, binding))
-        return FALSE;
-    wk_binding_free(entry->binding);
-    entry->binding = g_steal_pointer(&binding);
-    return TRUE;
-}
-
-static void
-forget_binding(WkWukongs *self, WkEntry *entry)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (entry->binding != NULL && !wk_ledger_forget_binding(self->ledger, entry->uid, &error))
-        wk_log(WK_LOG_WARNING, NULL, "forgetting Wukong %s/%s: %s", entry->binding->ns,
-               entry->binding->name, error->message);
-    g_clear_pointer(&entry->binding, wk_binding_free);
-}
-
 /* ---- one Wukong ---- */
 
 static const WkGuest *
@@ -193,7 +140,7 @@ note_deleted(WkWukongs *self, WkEntry *entry, const WkGuest *guest)
     if (entry->binding->deleted_at_us != 0)
         return;
     entry->binding->deleted_at_us = wk_clock_real_us();
-    (void)put_binding(self, entry->binding);
+    (void)wk_wukongs_put_binding(self, entry->binding);
     wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
            "Wukong %s/%s was deleted; what is saved of its guest is kept as an orphan",
            entry->binding->ns, entry->binding->name);
@@ -214,7 +161,7 @@ wk_wukongs_deleted(WkWukongs *self, WkEntry *entry)
     if (holds_image(guest) || wk_wukongs_is_at_work(entry, guest)) {
         note_deleted(self, entry, guest);
     } else {
-        forget_binding(self, entry);
+        wk_wukongs_forget_binding(self, entry);
         wk_wukongs_drop(self, entry);
     }
     if (uuid != NULL)
@@ -240,7 +187,7 @@ leave(WkWukongs *self, WkEntry *entry)
     if (entry->binding != NULL && entry->binding->guest != NULL) {
         uuid = g_steal_pointer(&entry->binding->guest);
         g_clear_pointer(&entry->binding->source, g_free);
-        (void)put_binding(self, entry->binding);
+        (void)wk_wukongs_put_binding(self, entry->binding);
     }
     wk_wukongs_drop(self, entry);
     if (uuid != NULL)
@@ -438,7 +385,7 @@ bury_dead_owners(WkWukongs *self, const char *uuid)
         if (entry->binding == NULL || entry->binding->deleted_at_us == 0
             || g_strcmp0(entry->binding->guest, uuid) != 0 || wk_wukongs_is_at_work(entry, guest))
             continue;
-        forget_binding(self, entry);
+        wk_wukongs_forget_binding(self, entry);
         wk_wukongs_drop(self, entry);
     }
 }
