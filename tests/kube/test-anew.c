@@ -53,7 +53,7 @@ begin_save(const char *failpoint)
 
 /* It is told to the new one, whose resume waits; and the image lies there until it is discarded. */
 static void
-check_orphaned(void)
+check_orphaned(const E2eLife *life)
 {
     ke_until(NAME, KE_REASON, "OrphanedImage");
     e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Suspended", "operation", "", NULL);
@@ -66,6 +66,8 @@ check_orphaned(void)
     e2e_ctl_says(0, "dropped", "discard", GUEST, "--yes", NULL);
     ke_until(NAME, KE_STATE, "Stopped");
     e2e_check_no_image(GUEST);
+    lab_ok(lab_guest_create(GUEST, &error));
+    e2e_check_other_life(life);
 }
 
 /* Called off while it can be: the guest runs on, and is the new one's. */
@@ -118,7 +120,7 @@ test_told_at_once_late(void **state G_GNUC_UNUSED)
     e2e_agent_wait_stopped();
     make_anew();
     e2e_agent_continue();
-    check_orphaned();
+    check_orphaned(life);
 }
 
 /* The agent is away, and finds the new one in the old one's place. */
@@ -130,7 +132,7 @@ test_while_the_agent_is_away(void **state G_GNUC_UNUSED)
     e2e_agent_wait_killed();
     make_anew();
     ke_agent_restart();
-    check_orphaned();
+    check_orphaned(life);
 }
 
 /* What a guest's first Wukong left in the ledger does not take the second one's image away. */
