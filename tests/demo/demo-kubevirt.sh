@@ -169,8 +169,8 @@ main() {
 
     say "a control plane, KubeVirt's stand-in, a node with wukongd, a Linux guest in a launcher pod"
     pod start || fail "the control plane, or KubeVirt's stand-in, does not start"
-    kube agent-start || fail "wukongd does not start"
     pod vm-start "$name" || fail "the guest does not start"
+    kube agent-start || fail "wukongd does not start"
     wait_for Running
     : >/var/lib/lab/watched
     (kubectl get wk -w >>/var/lib/lab/watched 2>/dev/null) &
