@@ -387,6 +387,8 @@ read_folder(WkConfig *self, const char *folder, GError **error)
 static void
 fill_in(WkConfig *self, const char *state_dir)
 {
+    if (*self->kubevirt_vault_dir != '\0' && !g_str_equal(self->kubevirt_enabled, "false"))
+        set_text(&self->vault_dir, self->kubevirt_vault_dir); /* there is one vault */
     if (*self->vault_dir == '\0') {
         g_free(self->vault_dir);
         self->vault_dir = g_build_filename(state_dir, "vault", NULL);

@@ -30,7 +30,7 @@ typedef struct {
 
     char *kubevirt_enabled; /* "auto", "true", "false" */
     char *kubelet_dir;
-    char *kubevirt_vault_dir; /* "" none */
+    char *kubevirt_vault_dir; /* "" none; else it is vault_dir, unless KubeVirt is off */
 
     char *kube_enabled; /* "auto", "true", "false" */
     char *kubeconfig;   /* "" none */

@@ -49,59 +49,6 @@ wk_wukongs_drop(WkWukongs *self, WkEntry *entry)
     g_hash_table_remove(self->entries, entry->uid);
 }
 
-/* ---- the ledger's row ---- */
-
-static gboolean
-put_binding(WkWukongs *self, const WkBinding *binding)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (wk_ledger_put_binding(self->ledger, binding, &error))
-        return TRUE;
-    wk_log(WK_LOG_ERROR, NULL, "Wukong %s/%s: its action is not begun: %s", binding->ns,
-           binding->name, error->message);
-    return FALSE;
-}
-
-gboolean
-wk_wukongs_keep(WkWukongs *self, WkEntry *entry)
-{
-    const WkGuest *guest = entry->guest != NULL ? wk_engine_find(self->engine, entry->guest) : NULL;
-    const char *source = guest != NULL ? wk_source_get_name(guest->source) : NULL;
-    g_autoptr(WkBinding) binding = NULL;
-
-    if (entry->binding != NULL
-        && (guest == NULL
-            || (g_strcmp0(entry->binding->guest, guest->uuid) == 0
-                && g_strcmp0(entry->binding->source, source) == 0)))
-        return TRUE;
-    binding = entry->binding != NULL
-                  ? wk_binding_copy(entry->binding)
-                  : wk_binding_new(entry->uid, entry->seen->ns, entry->seen->name);
-    if (guest != NULL) {
-        g_free(binding->guest);
-        g_free(binding->source);
-        binding->guest = g_strdup(guest->uuid);
-        binding->source = g_strdup(source);
-    }
-    if (!put_binding(self, binding))
-        return FALSE;
-    wk_binding_free(entry->binding);
-    entry->binding = g_steal_pointer(&binding);
-    return TRUE;
-}
-
-static void
-forget_binding(WkWukongs *self, WkEntry *entry)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (entry->binding != NULL && !wk_ledger_forget_binding(self->ledger, entry->uid, &error))
-        wk_log(WK_LOG_WARNING, NULL, "forgetting Wukong %s/%s: %s", entry->binding->ns,
-               entry->binding->name, error->message);
-    g_clear_pointer(&entry->binding, wk_binding_free);
-}
-
 /* ---- one Wukong ---- */
 
 static const WkGuest *
@@ -137,41 +84,88 @@ wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry)
     wk_wukongs_own(self, entry);
 }
 
+/* (transfer container): the entries may change while they are gone through. */
+static GPtrArray *
+list_entries(WkWukongs *self)
+{
+    GPtrArray *entries = g_ptr_array_sized_new(g_hash_table_size(self->entries));
+    GHashTableIter iter;
+    gpointer value;
+
+    g_hash_table_iter_init(&iter, self->entries);
+    while (g_hash_table_iter_next(&iter, NULL, &value))
+        g_ptr_array_add(entries, value);
+    return entries;
+}
+
+/* Whoever may mean this guest: its Wukong, or all that have none yet. */
+static void
+reconcile_guest(WkWukongs *self, const char *uuid)
+{
+    WkEntry *owner = g_hash_table_lookup(self->by_guest, uuid);
+    g_autoptr(GPtrArray) entries = NULL;
+
+    if (owner != NULL) {
+        wk_wukongs_reconcile(self, owner);
+        return;
+    }
+    entries = list_entries(self);
+    for (guint i = 0; i < entries->len; i++) {
+        WkEntry *entry = g_ptr_array_index(entries, i);
+
+        if (entry->guest == NULL)
+            wk_wukongs_reconcile(self, entry);
+    }
+}
+
+gboolean
+wk_wukongs_is_at_work(const WkEntry *entry, const WkGuest *guest)
+{
+    return guest != NULL && guest->task != NULL && guest->task->op != NULL
+           && g_strcmp0(guest->task->op->wukong_uid, entry->uid) == 0;
+}
+
 /* A save that nobody will ask to be resumed any more is called off: a running guest is of more use
  * than an orphaned image. */
 static void
-call_off(WkWukongs *self, const WkEntry *entry)
+call_off(WkWukongs *self, const WkEntry *entry, const WkGuest *guest)
 {
-    const WkGuest *guest = bound_guest(self, entry);
-    const WkTask *task = guest != NULL ? guest->task : NULL;
-
-    if (task == NULL || task->op == NULL || task->op->action != WK_ACTION_SUSPEND
-        || g_strcmp0(task->op->wukong_uid, entry->uid) != 0)
-        return;
-    wk_operation_free(wk_engine_cancel(self->engine, guest->uuid, NULL));
+    if (wk_wukongs_is_at_work(entry, guest) && guest->task->op->action == WK_ACTION_SUSPEND)
+        wk_operation_free(wk_engine_cancel(self->engine, guest->uuid, NULL));
 }
 
+static void
+note_deleted(WkWukongs *self, WkEntry *entry, const WkGuest *guest)
+{
+    if (entry->binding->deleted_at_us != 0)
+        return;
+    entry->binding->deleted_at_us = wk_clock_real_us();
+    (void)wk_wukongs_put_binding(self, entry->binding);
+    wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
+           "Wukong %s/%s was deleted; what is saved of its guest is kept as an orphan",
+           entry->binding->ns, entry->binding->name);
+}
+
+/* Of a save that is under way the record tells nothing yet, and it may be too late to call it off:
+ * whose image it will be is known until it has ended (bury_dead_owners()). */
 void
 wk_wukongs_deleted(WkWukongs *self, WkEntry *entry)
 {
     const WkGuest *guest = bound_guest(self, entry);
+    g_autofree char *uuid = guest != NULL ? g_strdup(guest->uuid) : NULL;
 
-    call_off(self, entry);
+    call_off(self, entry, guest);
     wk_reporter_forget(self->reporter, entry->uid);
     g_clear_pointer(&entry->seen, wk_wukong_free);
     g_clear_pointer(&entry->by_name, wk_reflector_free);
-    if (!holds_image(guest)) {
-        forget_binding(self, entry);
+    if (holds_image(guest) || wk_wukongs_is_at_work(entry, guest)) {
+        note_deleted(self, entry, guest);
+    } else {
+        wk_wukongs_forget_binding(self, entry);
         wk_wukongs_drop(self, entry);
-        return;
     }
-    if (entry->binding->deleted_at_us == 0) {
-        entry->binding->deleted_at_us = wk_clock_real_us();
-        (void)put_binding(self, entry->binding);
-        wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
-               "Wukong %s/%s was deleted; its saved state is kept as an orphan", entry->binding->ns,
-               entry->binding->name);
-    }
+    if (uuid != NULL)
+        reconcile_guest(self, uuid); /* another one may have waited for this */
 }
 
 gboolean
@@ -181,6 +175,23 @@ wk_wukongs_has_stake(WkWukongs *self, const WkEntry *entry)
 
     return holds_image(guest) || (guest != NULL && guest->task != NULL)
            || (entry->binding != NULL && entry->binding->owed != NULL);
+}
+
+/* Nothing of it is here: an image that the guest has later is not its own. What it was told to do
+ * last stays known, for it may come back. */
+static void
+leave(WkWukongs *self, WkEntry *entry)
+{
+    g_autofree char *uuid = NULL;
+
+    if (entry->binding != NULL && entry->binding->guest != NULL) {
+        uuid = g_steal_pointer(&entry->binding->guest);
+        g_clear_pointer(&entry->binding->source, g_free);
+        (void)wk_wukongs_put_binding(self, entry->binding);
+    }
+    wk_wukongs_drop(self, entry);
+    if (uuid != NULL)
+        reconcile_guest(self, uuid);
 }
 
 /* Out of the node's list: gone, or another node's now. */
@@ -193,7 +204,7 @@ departed(WkWukongs *self, WkEntry *entry)
     if (wk_wukongs_has_stake(self, entry))
         wk_wukongs_watch_by_name(self, entry);
     else
-        wk_wukongs_drop(self, entry);
+        leave(self, entry);
 }
 
 /* ---- from the API server ---- */
@@ -255,20 +266,6 @@ on_relisting(gpointer data)
     g_hash_table_iter_init(&iter, self->entries);
     while (g_hash_table_iter_next(&iter, NULL, &value))
         ((WkEntry *)value)->told = FALSE;
-}
-
-/* (transfer container): the entries may change while they are gone through. */
-static GPtrArray *
-list_entries(WkWukongs *self)
-{
-    GPtrArray *entries = g_ptr_array_sized_new(g_hash_table_size(self->entries));
-    GHashTableIter iter;
-    gpointer value;
-
-    g_hash_table_iter_init(&iter, self->entries);
-    while (g_hash_table_iter_next(&iter, NULL, &value))
-        g_ptr_array_add(entries, value);
-    return entries;
 }
 
 static void
@@ -379,36 +376,17 @@ wk_wukongs_set_ready(WkWukongs *self)
 static void
 bury_dead_owners(WkWukongs *self, const char *uuid)
 {
+    const WkGuest *guest = wk_engine_find(self->engine, uuid);
     g_autoptr(GPtrArray) entries = list_entries(self);
 
     for (guint i = 0; i < entries->len; i++) {
         WkEntry *entry = g_ptr_array_index(entries, i);
 
         if (entry->binding == NULL || entry->binding->deleted_at_us == 0
-            || g_strcmp0(entry->binding->guest, uuid) != 0)
+            || g_strcmp0(entry->binding->guest, uuid) != 0 || wk_wukongs_is_at_work(entry, guest))
             continue;
-        forget_binding(self, entry);
+        wk_wukongs_forget_binding(self, entry);
         wk_wukongs_drop(self, entry);
-    }
-}
-
-/* Whoever may mean this guest: its Wukong, or all that have none yet. */
-static void
-reconcile_guest(WkWukongs *self, const char *uuid)
-{
-    WkEntry *owner = g_hash_table_lookup(self->by_guest, uuid);
-    g_autoptr(GPtrArray) entries = NULL;
-
-    if (owner != NULL) {
-        wk_wukongs_reconcile(self, owner);
-        return;
-    }
-    entries = list_entries(self);
-    for (guint i = 0; i < entries->len; i++) {
-        WkEntry *entry = g_ptr_array_index(entries, i);
-
-        if (entry->guest == NULL)
-            wk_wukongs_reconcile(self, entry);
     }
 }
 

@@ -36,10 +36,46 @@ holds_image(const WkGuest *guest)
     return guest->record->state != WK_LEDGER_NONE;
 }
 
-/* Whose the guest's image is, when the Wukong that had it saved was deleted since: an object of the
- * same name is another user's intent, and never gets it (contract, section 1). */
-static const WkEntry *
-find_dead_owner(WkWukongs *self, const WkGuest *guest)
+/* Between those of the node's list claim() decides. */
+static gboolean
+is_listed(const WkEntry *entry)
+{
+    return entry->seen != NULL && entry->told;
+}
+
+/* Whether Wukong @former, not in the list, keeps @guest from others; says why. */
+static gboolean
+is_kept_by(WkWukongs *self, const WkEntry *former, const WkGuest *guest, const char **reason,
+           char **message)
+{
+    const gboolean deleted = former->binding->deleted_at_us != 0;
+
+    if (deleted && holds_image(guest)) {
+        *reason = "OrphanedImage";
+        *message = g_strdup_printf("the saved state of domain '%s' belongs to a Wukong that was "
+                                   "deleted; `wukongctl discard %s` on node '%s' drops it",
+                                   guest->name, guest->name, self->node_name);
+        return TRUE;
+    }
+    if (deleted && !wk_wukongs_is_at_work(former, guest))
+        return FALSE;
+    *reason = "GuestTaken";
+    *message =
+        deleted
+            ? g_strdup_printf("domain '%s' is still worked on for a Wukong that was deleted",
+                              guest->name)
+            : g_strdup_printf("domain '%s' belonged to Wukong %s/%s with uid %s: waiting for "
+                              "the API server to say whether that is gone",
+                              guest->name, former->binding->ns, former->binding->name, former->uid);
+    return TRUE;
+}
+
+/* An object of the same name is another user's intent, and never gets what the one before it had
+ * saved (contract, section 1): not before that one is known to be gone, and nothing of it is here.
+ */
+static gboolean
+is_kept(WkWukongs *self, const WkEntry *claimant, const WkGuest *guest, const char **reason,
+        char **message)
 {
     GHashTableIter iter;
     gpointer value;
@@ -48,11 +84,12 @@ find_dead_owner(WkWukongs *self, const WkGuest *guest)
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
         const WkEntry *entry = value;
 
-        if (entry->binding != NULL && entry->binding->deleted_at_us != 0
-            && g_strcmp0(entry->binding->guest, guest->uuid) == 0)
-            return entry;
+        if (entry != claimant && entry->binding != NULL && !is_listed(entry)
+            && g_strcmp0(entry->binding->guest, guest->uuid) == 0
+            && is_kept_by(self, entry, guest, reason, message))
+            return TRUE;
     }
-    return NULL;
+    return FALSE;
 }
 
 /* The older object wins, then the lower uid (contract, section 1). */
@@ -145,12 +182,5 @@ wk_wukongs_find_guest(WkWukongs *self, WkEntry *entry, const char **reason, char
     }
     if (entry->guest == NULL)
         entry->guest = g_strdup(guest->uuid);
-    if (holds_image(guest) && find_dead_owner(self, guest) != NULL) {
-        *reason = "OrphanedImage";
-        *message = g_strdup_printf("the saved state of domain '%s' belongs to a Wukong that was "
-                                   "deleted; `wukongctl discard %s` on node '%s' drops it",
-                                   guest->name, guest->name, self->node_name);
-        return NULL;
-    }
-    return guest;
+    return is_kept(self, entry, guest, reason, message) ? NULL : guest;
 }

@@ -57,14 +57,20 @@ struct _WkWukongs {
 
 /* wukongs.c: looks at the whole of @entry anew. */
 void wk_wukongs_reconcile(WkWukongs *self, WkEntry *entry);
-/* A row in the ledger, before anything is done that must be fenced by it. */
-gboolean wk_wukongs_keep(WkWukongs *self, WkEntry *entry);
 /* Something of it is on this node: an image, work under way, an action still to be removed. */
 gboolean wk_wukongs_has_stake(WkWukongs *self, const WkEntry *entry);
+/* An operation of this Wukong is under way on @guest (may be NULL). */
+gboolean wk_wukongs_is_at_work(const WkEntry *entry, const WkGuest *guest);
 /* Frees @entry: nothing of it is here. */
 void wk_wukongs_drop(WkWukongs *self, WkEntry *entry);
 /* The Wukong @entry is gone from the API server. */
 void wk_wukongs_deleted(WkWukongs *self, WkEntry *entry);
+
+/* wukongs_binding.c: a row in the ledger, before anything is done that must be fenced by it. */
+gboolean wk_wukongs_keep(WkWukongs *self, WkEntry *entry);
+/* What fails is logged. */
+gboolean wk_wukongs_put_binding(WkWukongs *self, const WkBinding *binding);
+void wk_wukongs_forget_binding(WkWukongs *self, WkEntry *entry);
 
 /* wukongs_guest.c: which guest @entry means. Returns: (transfer none): NULL with @reason and
  * @message (transfer full) why there is none. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ledger itself in trouble: lost, damaged, from a newer agent. No image is dropped, none is
- * started, and everything is said.
+ * The ledger itself in trouble: lost, damaged, from a newer agent or an older one. No image is
+ * dropped, none is started that is not known to be good, and everything is said.
  */
 #include "config.h"
 
@@ -100,6 +100,22 @@ query(const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+static guint
+read_version(void)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    guint version;
+
+    assert_int_equal(sqlite3_open(LEDGER, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    version = (guint)sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return version;
+}
+
 /* Every page but the first, which says that it is our ledger. */
 static void
 damage_ledger(void)
@@ -161,12 +177,63 @@ test_newer_ledger(void **state G_GNUC_UNUSED)
     assert_memory_equal(before, after, length_before);
 }
 
+#define OLDER_KUBE                                                                                 \
+    "DROP TABLE outbox; DROP TABLE bindings;"                                                      \
+    "ALTER TABLE operations DROP COLUMN wukong_uid;"                                               \
+    "ALTER TABLE operations DROP COLUMN generation;"                                               \
+    "ALTER TABLE operations DROP COLUMN request_id;"                                               \
+    "ALTER TABLE operations DROP COLUMN owed;"
+#define OLDER_TOLD                                                                                 \
+    "ALTER TABLE guests DROP COLUMN verified_at_us; ALTER TABLE guests DROP COLUMN told_of;"
+#define OLDER_POD                                                                                  \
+    "DROP TABLE headers;"                                                                          \
+    "ALTER TABLE guests DROP COLUMN vmi_uid; ALTER TABLE guests DROP COLUMN saved_vmi_uid;"        \
+    "ALTER TABLE guests DROP COLUMN staged_for; ALTER TABLE guests DROP COLUMN template_hash;"
+
+/* The ledger as an older agent left it, with the guest's save in it. */
+static const struct {
+    guint version;
+    const char *sql;
+} older[] = {
+    { 1, OLDER_POD OLDER_TOLD OLDER_KUBE },
+    { 2, OLDER_POD OLDER_TOLD },
+    { 3, OLDER_POD },
+};
+
+/* An upgrade of the agent with guests saved: their memory goes on where it was. */
+static void
+test_older_ledger(void **state G_GNUC_UNUSED)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(older); i++) {
+        g_autofree char *stamp = g_strdup_printf("PRAGMA user_version = %u", older[i].version);
+        LabTick before;
+        LabTick after;
+
+        query(older[i].sql);
+        query(stamp);
+        assert_int_equal(read_version(), older[i].version);
+        lab_ok(lab_guest_last_tick(GUEST, &before, &error));
+        lab_ok(lab_agent_start(NULL, &error));
+        assert_true(read_version() > 3);
+        CTL(0, "SavedToDisk", "status", GUEST);
+        CTL(0, "resumed from disk", "resume", GUEST);
+        lab_ok(lab_guest_wait_tick_above(GUEST, before.tick, LAB_WAIT_MS, &error));
+        lab_ok(lab_guest_last_tick(GUEST, &after, &error));
+        assert_string_equal(before.nonce, after.nonce);
+        lab_ok(lab_guest_check_log(GUEST, &error));
+        CTL(0, "saved to disk", "suspend", GUEST, "--to", "disk");
+        lab_ok(lab_agent_kill(&error));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_lost_ledger, start_node, stop_node),
         cmocka_unit_test_setup_teardown(test_damaged_ledger, start_node, stop_node),
+        cmocka_unit_test_setup_teardown(test_older_ledger, start_node, stop_node),
+        /* the last one: no agent starts with what it leaves */
         cmocka_unit_test_setup_teardown(test_newer_ledger, start_node, stop_node),
     };
 

@@ -48,6 +48,13 @@ test_bad(void **state G_GNUC_UNUSED)
     e2e_ctl_says(1, "held", "verify", GUEST, NULL);
     e2e_ctl_says(1, "held", "resume", GUEST, NULL);
     e2e_check_domstate(GUEST, "shut off");
+    e2e_ctl_says(0, "nothing to prune", "prune", NULL); /* it is kept until somebody decides */
+    e2e_check_ledger(GUEST, "state", "quarantined");
+    e2e_ctl_says(0, "dropped", "discard", GUEST, "--yes", NULL);
+    e2e_check_no_image(GUEST);
+    e2e_check_guest(GUEST, "state", "Stopped", "restorable", "", NULL);
+    lab_ok(lab_guest_create(GUEST, &error));
+    e2e_check_runs(GUEST);
 }
 
 static void

@@ -174,13 +174,36 @@ test_orphan_is_pruned(void **state G_GNUC_UNUSED)
     e2e_check_no_image(GUEST);
 }
 
+/* One that is held is nobody's to drop but a person's, however long its Wukong is gone. */
+static void
+test_bad_orphan_is_held(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *hold = e2e_hold_path(GUEST);
+    g_autofree char *out = NULL;
+
+    ke_start(NAME);
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_ACTION, "");
+    e2e_flip_byte_unseen(hold, -4096);
+    e2e_ctl_says(1, "not what was written", "verify", GUEST, NULL);
+    ke_until(NAME, KE_REASON, "ImageCorrupt");
+    ke_check(NAME, "{.status.conditions[?(@.type==\"Restorable\")].status}", "False");
+    lab_ok((out = lab_kubectl_out(&error, "delete", "wk", NAME, NULL)) != NULL);
+    ke_agent_restart_with("[retention]\norphan=0s\n");
+    e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Suspended", "operation", "", NULL);
+    e2e_ctl_says(0, "nothing to prune", "prune", NULL);
+    e2e_check_ledger(GUEST, "state", "quarantined");
+    e2e_ctl_says(0, "dropped", "discard", GUEST, "--yes", NULL);
+    e2e_check_no_image(GUEST);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         ke_test(test_wrong_actions),       ke_test(test_large_object),
         ke_test(test_deleted_in_mid_save), ke_test(test_deleted_while_suspended),
-        ke_test(test_orphan_is_pruned),
+        ke_test(test_orphan_is_pruned),    ke_test(test_bad_orphan_is_held),
     };
 
     return ke_main(tests);

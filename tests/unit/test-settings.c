@@ -128,6 +128,22 @@ test_node_name(void **state)
     assert_string_equal(from_file->node_name, "node-8");
 }
 
+/* The pods of KubeVirt lie where the kubelet puts them, and the only vault has to go there. */
+static void
+test_vault_of_kubevirt(void **state)
+{
+    Fixture *f = *state;
+    g_autoptr(WkConfig) on = NULL;
+    g_autoptr(WkConfig) off = NULL;
+
+    write_file(f->file, "[vault]\ndir=/a\n[kubevirt]\nvault-dir=/b\n");
+    on = load(f);
+    assert_string_equal(on->vault_dir, "/b");
+    write_file(f->file, "[vault]\ndir=/a\n[kubevirt]\nenabled=false\nvault-dir=/b\n");
+    off = load(f);
+    assert_string_equal(off->vault_dir, "/a");
+}
+
 static void
 test_sample_changes_nothing(void **state)
 {
@@ -323,6 +339,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_defaults),
         TEST(test_node_name),
+        TEST(test_vault_of_kubevirt),
         TEST(test_sample_changes_nothing),
         TEST(test_sample_with_all_keys),
         TEST(test_values),
