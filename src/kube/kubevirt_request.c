@@ -311,7 +311,7 @@ wk_kubevirt_unlock(WkKube *kube, const char *ns, const char *name, const char *u
 
 static const WkAskMeaning end_meanings[] = {
     { WK_ERROR_NOT_FOUND, "", -1, NULL },
-    { WK_ERROR_CONFLICT, "UID in precondition", WK_ERROR_CONFLICT, "Replaced" },
+    { WK_ERROR_CONFLICT, "UID in the precondition", WK_ERROR_CONFLICT, "Replaced" },
     { 0, NULL, 0, NULL },
 };
 
