@@ -427,10 +427,16 @@ static LwVerdict
 revive(Walk *walk, const char *verb, GError **error)
 {
     g_auto(Sight) sight = { 0 };
+    g_autoptr(GError) local = NULL;
     LwVerdict verdict;
 
-    if (!lw_request(walk, verb, NULL, error))
+    if (!lw_request(walk, verb, NULL, &local)) {
+        /* found bad since we looked, where the first try to say so failed */
+        if (walk->scenario->ram_may_go && strstr(local->message, "ImageHeld") != NULL)
+            return revive(walk, "discard", error);
+        g_propagate_error(error, g_steal_pointer(&local));
         return LW_BROKEN;
+    }
     verdict = inspect(walk, &sight, error);
     if (verdict != LW_GOOD)
         return verdict;
@@ -445,8 +451,6 @@ revive(Walk *walk, const char *verb, GError **error)
 static LwVerdict
 check_stands(GError **error)
 {
-    g_autoptr(GError) local = NULL;
-
     if (!lab_guest_is_ticking(LW_DOMAIN, LAB_QUIET_MS))
         return LW_GOOD;
     return complain(error, "runs", "although it is said to stand") ? LW_GOOD : LW_SILENT;
