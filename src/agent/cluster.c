@@ -238,6 +238,12 @@ ask_unlock(Call *call, WkKube *kube)
 }
 
 static void
+ask_end(Call *call, WkKube *kube)
+{
+    wk_kubevirt_end(kube, call->ns, call->name, call->uid, NULL, on_done, call);
+}
+
+static void
 ask_pause(Call *call, WkKube *kube)
 {
     wk_kubevirt_pause(kube, call->ns, call->name, NULL, on_done, call);
@@ -336,6 +342,15 @@ unlock(gpointer data, const char *vmi_uid, GError **error)
 }
 
 static gboolean
+end_vmi(gpointer data, const char *vmi_uid, GError **error)
+{
+    Call *call = call_new(data, ask_end);
+
+    call->uid = g_strdup(vmi_uid);
+    return make_and_drop(call, error);
+}
+
+static gboolean
 pause_guest(gpointer data, GError **error)
 {
     return make_and_drop(call_new(data, ask_pause), error);
@@ -412,6 +427,7 @@ guest_free(gpointer data)
 static const WkClusterCalls calls = { .look = look,
                                       .lock = lock,
                                       .unlock = unlock,
+                                      .end = end_vmi,
                                       .pause = pause_guest,
                                       .unpause = unpause_guest,
                                       .let_start = let_start,

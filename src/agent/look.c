@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "agent/engine_private.h"
+#include "worker/launcher.h"
 #include "worker/memory.h"
 
 #include "base/error.h"
@@ -61,7 +62,7 @@ asks_for_recovery(WkGuest *guest, WkJob *job)
 
     if (job->look.job || power == WK_POWER_STARTING)
         return guest->record->state != WK_LEDGER_NONE;
-    if (row->action != WK_RECOVER_REST)
+    if (row->action != WK_RECOVER_REST || wk_launcher_is_deleted(job))
         return TRUE;
     return wk_memory_is_lost(guest->record, power);
 }

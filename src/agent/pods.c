@@ -349,13 +349,20 @@ static const WkPodsListener pods_listener = { .appeared = on_pod, .ready = on_po
 
 /* ---- for the engine ---- */
 
+/* Paused by whom, locked for what? With nothing saved of it, row N2 takes our lock off. */
+static gboolean
+is_conspicuous(const PodGuest *guest)
+{
+    return power_of(guest) == WK_POWER_PAUSED || (guest->vmi != NULL && guest->vmi->has_lock);
+}
+
 void
 wk_pod_guests_equip(WkPodGuests *self, WkGuest *guest, WkJob *job, gboolean working)
 {
     const PodGuest *known = self != NULL ? g_hash_table_lookup(self->guests, guest->uuid) : NULL;
     const gboolean asks_libvirt = working || guest->record->state != WK_LEDGER_NONE
                                   || guest->record->paused_to != WK_TARGET_NONE
-                                  || (known != NULL && power_of(known) == WK_POWER_PAUSED);
+                                  || (known != NULL && is_conspicuous(known));
     g_auto(GStrv) parts = g_strsplit(guest->name, "_", 2);
     const WkClusterGuest about = { .ns = parts[0],
                                    .name = parts[0] != NULL ? parts[1] : NULL,

@@ -88,6 +88,7 @@ G_BEGIN_DECLS
     X(REBOOT_DESTROY, "reboot.destroy", "ending a guest that was loaded in another boot")          \
     X(CANCEL_COMMIT_WANT, "cancel.commit-want", "recording the cancel")                            \
     X(CANCEL_DESTROY, "cancel.destroy", "ending the half restored guest")                          \
+    X(CANCEL_END_VMI, "cancel.end-vmi", "ending the new VMI")                                      \
     X(CANCEL_HEADER_BACK, "cancel.header-back", "putting the image's header back")                 \
     X(CANCEL_SYNC_IMAGE, "cancel.sync-image", "syncing the image")                                 \
     X(CANCEL_COMMIT_SEALED, "cancel.commit-sealed", "recording that the image is kept")            \

@@ -306,3 +306,32 @@ wk_kubevirt_unlock(WkKube *kube, const char *ns, const char *name, const char *u
     ask->uid = g_strdup(uid);
     look_for_lock(task);
 }
+
+/* ---- the end of a VMI ---- */
+
+static const WkAskMeaning end_meanings[] = {
+    { WK_ERROR_NOT_FOUND, "", -1, NULL },
+    { WK_ERROR_CONFLICT, "UID in the precondition", WK_ERROR_CONFLICT, "Replaced" },
+    { 0, NULL, 0, NULL },
+};
+
+static void
+on_ended(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    on_acted(result, data, end_meanings);
+}
+
+void
+wk_kubevirt_end(WkKube *kube, const char *ns, const char *name, const char *uid,
+                GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+    char *path = wk_ask_path(WK_KUBEVIRT_PATH, ns, WK_ASK_VMIS, name, "");
+    g_autoptr(JsonNode) value = json_node_init_string(json_node_alloc(), uid);
+    g_autofree char *quoted = wk_canonical_text(value);
+    g_autofree char *body = g_strdup_printf(
+        "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"preconditions\":{\"uid\":%s}}",
+        quoted);
+
+    wk_ask_send(wk_ask_new(kube, path, cancellable, callback, user_data, wk_kubevirt_done_finish),
+                "DELETE", WK_ASK_JSON_TYPE, body, on_ended);
+}

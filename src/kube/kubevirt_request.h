@@ -44,6 +44,12 @@ void wk_kubevirt_unlock(WkKube *kube, const char *ns, const char *name, const ch
                         GCancellable *cancellable, GAsyncReadyCallback callback,
                         gpointer user_data);
 
+/* Deletes the VMI with exactly @uid: a pod that was made for a resume ends. The admission policy
+ * lets an agent do so only while the VMI has the lock, by which it stays. Done as well when it is
+ * gone; CONFLICT "Replaced" when another one has the name. */
+void wk_kubevirt_end(WkKube *kube, const char *ns, const char *name, const char *uid,
+                     GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data);
+
 /* spec.startStrategy.autoStart of the Wukong with exactly @uid. FAILED "FieldsPruned": the CRD does
  * not know the field. A Wukong that is gone is NOT_FOUND. */
 void wk_kubevirt_set_autostart(WkKube *kube, const char *ns, const char *wukong, const char *uid,

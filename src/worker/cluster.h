@@ -21,6 +21,9 @@ typedef struct {
     gboolean (*lock)(gpointer data, const WkVmi *vmi, GError **error);
     /* Off the VMI with exactly this uid; one that is gone is fine. */
     gboolean (*unlock)(gpointer data, const char *vmi_uid, GError **error);
+    /* Deletes the VMI with exactly this uid, which has the lock and stays by it; one that is gone
+     * is fine. */
+    gboolean (*end)(gpointer data, const char *vmi_uid, GError **error);
     /* KubeVirt's pause and unpause. */
     gboolean (*pause)(gpointer data, GError **error);
     gboolean (*unpause)(gpointer data, GError **error);

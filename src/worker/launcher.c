@@ -77,6 +77,15 @@ needs_no_guard(const WkJob *job)
     return job->pod_path == NULL || vmi_has_ended(job);
 }
 
+/* A held guest's VMI that nobody has locked yet: one that was made for the resume that failed. */
+static gboolean
+lacks_lock(const WkJob *job)
+{
+    return job->record->state == WK_LEDGER_QUARANTINED && job->vmi != NULL && !job->vmi->deleting
+           && !wk_power_is_active(job->look.power)
+           && !(vmi_is(job, job->record->vmi_uid) && job->vmi->has_lock);
+}
+
 static gboolean
 has_stray_lock(const WkJob *job)
 {
@@ -101,6 +110,8 @@ wk_launcher_note_facts(WkJob *job)
         && (job->seen.facts & (guint)WK_FACT_M_GUARD) == 0)
         facts |= (guint)WK_FACT_GUARD_SYNCED | (guint)WK_FACT_M_PRESENT;
     job->seen.facts |= facts;
+    if (lacks_lock(job))
+        job->seen.facts &= ~(guint)WK_FACT_GUARD_SYNCED; /* row Q2 sees to both */
 }
 
 gboolean

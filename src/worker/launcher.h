@@ -67,6 +67,11 @@ gboolean wk_launcher_unlink_guard(WkJob *job, GError **error);
 gboolean wk_launcher_start(WkJob *job, GError **error);
 /* Row K5: for a pod to come or go. Always fails, with WK_ERROR_UNAVAILABLE "WaitingForPod". */
 gboolean wk_launcher_wait(WkJob *job, GError **error);
+/* Quarantine: the VMI that is there now has the lock, until discard. */
+gboolean wk_launcher_lock_held(WkJob *job, GError **error);
+/* Cancel: the new VMI ends under our lock, with a guard in its pod, so that nothing boots in it or
+ * after it. */
+gboolean wk_launcher_end_successor(WkJob *job, GError **error);
 /* Cancel: the header as it was sealed, down on the disk, before the image counts as sealed. */
 gboolean wk_launcher_header_back(WkJob *job, WkRecord *next, GError **error);
 

@@ -63,16 +63,29 @@ release(WkJob *job, GError **error)
 static gboolean
 lock_successor(WkJob *job, GError **error)
 {
+    g_autoptr(GError) local = NULL;
     WkRecord *next;
 
     if (g_strcmp0(job->record->vmi_uid, job->vmi->uid) == 0 && job->vmi->has_lock)
         return TRUE;
-    if (!wk_launcher_lock(job, WK_STEP_STAGE_LOCK, error))
+    if (!wk_launcher_lock(job, WK_STEP_STAGE_LOCK, &local)) {
+        /* deleted or replaced in this very moment: another one comes */
+        if (g_error_matches(local, WK_ERROR, WK_ERROR_CONFLICT))
+            return wk_launcher_wait(job, error);
+        g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
+    }
     next = wk_record_copy(job->record);
     g_free(next->vmi_uid);
     next->vmi_uid = g_strdup(job->vmi->uid);
     return wk_job_commit(job, WK_STEP_STAGE_COMMIT_VMI, next, error);
+}
+
+gboolean
+wk_launcher_lock_held(WkJob *job, GError **error)
+{
+    return job->vmi == NULL || job->vmi->deleting || wk_power_is_active(job->look.power)
+           || lock_successor(job, error);
 }
 
 static gboolean
@@ -157,6 +170,33 @@ wk_launcher_start(WkJob *job, GError **error)
     if ((job->seen.facts & (guint)WK_FACT_POD_NEW) != 0)
         return stage(job, error);
     return release(job, error);
+}
+
+/* Nothing was let go yet: the VMI that was saved still has its lock. */
+static gboolean
+is_not_released(const WkJob *job)
+{
+    return job->vmi != NULL && job->vmi->has_lock
+           && g_strcmp0(job->vmi->uid, job->record->saved_vmi_uid) == 0;
+}
+
+gboolean
+wk_launcher_end_successor(WkJob *job, GError **error)
+{
+    if (is_not_released(job))
+        return TRUE;
+    /* An old one that is let go, one that goes without a lock: what follows it is waited for. */
+    if (job->vmi == NULL || (job->vmi->deleting && !job->vmi->has_lock)
+        || g_strcmp0(job->vmi->uid, job->record->saved_vmi_uid) == 0)
+        return wk_launcher_wait(job, error);
+    if (!lock_successor(job, error))
+        return FALSE;
+    if ((job->seen.facts & (guint)WK_FACT_POD_NEW) != 0 && !wk_launcher_guard(job, error))
+        return FALSE;
+    if (job->vmi->deleting || wk_vmi_is_final(job->vmi))
+        return TRUE;
+    return wk_run_step(job->run, WK_STEP_CANCEL_END_VMI, error)
+           && job->cluster->calls->end(job->cluster->data, job->vmi->uid, error);
 }
 
 gboolean

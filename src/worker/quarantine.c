@@ -102,7 +102,8 @@ wk_quarantine_guard(WkJob *job, GError **error)
     const gboolean m_ours = (job->seen.facts & WK_FACT_M_OURS) != 0;
     const gboolean m_there = (job->seen.facts & WK_FACT_M_PRESENT) != 0;
 
-    if (!rescue_hold(job, error) || !take_autostart_back(job, error))
+    if (!rescue_hold(job, error) || !take_autostart_back(job, error)
+        || (wk_launcher_has(job) && !wk_launcher_lock_held(job, error)))
         return FALSE;
     if (off && (!m_there || m_ours) && !place_guard(job, error))
         return FALSE;

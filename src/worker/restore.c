@@ -232,8 +232,11 @@ wk_restore_cancel_destroy(WkJob *job, GError **error)
 gboolean
 wk_restore_cancel_sealed(WkJob *job, GError **error)
 {
-    g_autoptr(WkRecord) next = wk_record_copy(job->record);
+    g_autoptr(WkRecord) next = NULL;
 
+    if (wk_launcher_has(job) && !wk_launcher_end_successor(job, error))
+        return FALSE;
+    next = wk_record_copy(job->record);
     next->state = WK_LEDGER_SEALED;
     next->then = WK_THEN_NONE;
     next->want = WK_WANT_NONE;

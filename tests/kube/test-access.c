@@ -39,7 +39,7 @@ list_rights(const char *ns)
 
 #define RIGHTS_ABOVE "events.events.k8s.io [create patch]\n"
 #define RIGHTS_BELOW                                                                               \
-    "virtualmachineinstances.kubevirt.io [get list watch patch]\n"                                 \
+    "virtualmachineinstances.kubevirt.io [get list watch patch delete]\n"                          \
     "virtualmachines.kubevirt.io [get list watch patch]\n"                                         \
     "wukongs.vm.novasphere.dev [get list watch patch]\n"                                           \
     "pods [get list]\n"                                                                            \
@@ -221,7 +221,7 @@ test_others(void **state G_GNUC_UNUSED)
         const char *refusal;
     } rows[] = {
         { { "delete", "wk", NAME, NULL }, "cannot delete resource" },
-        { { "delete", "vmi", NAME, NULL }, "cannot delete resource" },
+        { { "delete", "vmi", NAME, NULL }, "deletes only those that it has locked" },
         { { "delete", "vm", NAME, NULL }, "cannot delete resource" },
         { { "get", "configmaps", NULL }, "cannot list resource \"configmaps\"" },
         { { "get", "pvc", NULL }, "cannot list resource \"persistentvolumeclaims\"" },

@@ -254,6 +254,38 @@ test_lock_holds(void **state G_GNUC_UNUSED)
     unlock(KV_NAME, vmi->uid);
 }
 
+static void
+end_vmi(const char *uid, Result *result)
+{
+    result_clear(result);
+    wk_kubevirt_end(kv_kube, KV_NS, KV_NAME, uid, NULL, on_done, result);
+    kv_until(is_done, result, "the end of a VMI");
+}
+
+/* Only what the agent has locked, and only the VMI that is meant; it stays by the lock. */
+static void
+test_end_what_is_locked(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(WkVmi) vmi = NULL;
+    g_autoptr(WkVmi) after = NULL;
+    g_auto(Result) result = { 0 };
+
+    kv_make_vmi(KV_NAME, "");
+    vmi = get_vmi(KV_NAME);
+    end_vmi(vmi->uid, &result);
+    assert_failed(&result, WK_ERROR_DENIED, "Forbidden");
+    lock(vmi, &result);
+    end_vmi("another-uid", &result);
+    assert_failed(&result, WK_ERROR_CONFLICT, "Replaced");
+    end_vmi(vmi->uid, &result);
+    assert_true(result.fine);
+    after = get_vmi(KV_NAME);
+    assert_true(after->deleting && after->has_lock);
+    unlock(KV_NAME, vmi->uid);
+    end_vmi(vmi->uid, &result);
+    assert_true(result.fine); /* it is gone */
+}
+
 /* ---- small changes ---- */
 
 static void
@@ -414,8 +446,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         one_test(test_lock),         one_test(test_lock_is_the_first_finalizer),
         one_test(test_lock_refused), one_test(test_lock_beside_a_writer),
-        one_test(test_lock_holds),   one_test(test_autostart),
-        one_test(test_mark),         one_test(test_around),
+        one_test(test_lock_holds),   one_test(test_end_what_is_locked),
+        one_test(test_autostart),    one_test(test_mark),
+        one_test(test_around),
     };
 
     if (!lab_kube_is_available())

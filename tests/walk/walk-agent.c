@@ -124,7 +124,9 @@ walk_agent_start(Walk *walk, const char *failpoints, GError **error)
         "LIBVIRT_LOG_OUTPUTS=1:stderr",
         NULL,
     };
-    const LabAgentOptions options = { .args = args, .env = env, .no_wait = TRUE };
+    const LabAgentOptions options = { .args = walk->agent_args != NULL ? walk->agent_args : args,
+                                      .env = env,
+                                      .no_wait = TRUE };
     guint looks = 0;
 
     g_clear_pointer(&walk->op, g_free);
@@ -386,7 +388,7 @@ walk_trace(Walk *walk)
         char name[64];
         guint n;
 
-        if (found == NULL || sscanf(found, "debug: step %63s guest=" WALK_GUEST, name) != 1)
+        if (found == NULL || sscanf(found, "debug: step %63s guest=", name) != 1)
             continue;
         n = GPOINTER_TO_UINT(g_hash_table_lookup(counts, name)) + 1;
         g_hash_table_replace(counts, g_strdup(name), GUINT_TO_POINTER(n));
@@ -398,13 +400,15 @@ walk_trace(Walk *walk)
 void
 walk_note_rows(Walk *walk, GHashTable *rows)
 {
+    g_autofree char *guest =
+        g_strdup_printf("debug: guest '%s'", walk->guest != NULL ? walk->guest : WALK_GUEST);
     g_autofree char *text = walk_log_since(walk);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
 
     for (gsize i = 0; lines[i] != NULL; i++) {
         const char *found = g_strrstr(lines[i], ", row ");
 
-        if (strstr(lines[i], "debug: guest '" WALK_GUEST "'") != NULL && found != NULL)
+        if (strstr(lines[i], guest) != NULL && found != NULL)
             g_hash_table_add(rows, g_strdup(found + strlen(", row ")));
     }
 }

@@ -557,6 +557,7 @@ static const char *const out_of_reach[] = {
     "stage.commit",
     "stage.rename",
     "stage.sync-save-folder",
+    "cancel.end-vmi",
     "cancel.header-back",
     "cancel.sync-image",
     "spent.persist",

@@ -43,6 +43,8 @@ typedef struct _WalkScenario WalkScenario;
 /* What goes on now; one guest, one case at a time. */
 typedef struct {
     const WalkScenario *scenario;
+    const char *guest;             /* NULL: WALK_GUEST */
+    const char *const *agent_args; /* NULL: those of an agent without Kubernetes */
     char *uuid;
     char *hold; /* H */
     char nonce[33];
