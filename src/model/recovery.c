@@ -34,9 +34,10 @@ static const WkRecoveryRow rows[] = {
 
     { "K1", HELD, OURS3, F(BOOT_SAME) | F(WANT_CANCEL), 0, WK_RECOVER_CANCEL_DESTROY },
     { "K1", HELD, OURS3, F(BOOT_SAME), 0, WK_RECOVER_VERIFY },
-    { "K1b", HELD, OURS3, 0, F(LAUNCHER) | F(BOOT_SAME), WK_RECOVER_REBOOT_DESTROY },
-    /* OURS3 only on a launcher, where no guest outlives its boot: never seen. */
-    { "K2", HELD, OURS3 | ACTIVE, 0, 0, WK_RECOVER_OUTSIDE },
+    /* Of a launcher too: a pod that had the image and no container yet is started after the boot.
+     */
+    { "K1b", HELD, OURS3, 0, F(BOOT_SAME), WK_RECOVER_REBOOT_DESTROY },
+    { "K2", HELD, ACTIVE, 0, 0, WK_RECOVER_OUTSIDE },
     { "K3", HELD, OFF, 0, F(H_PRESENT), WK_RECOVER_QUARANTINE },
     { "K3", HELD, OFF, 0, F(C_GOOD), WK_RECOVER_QUARANTINE },
     { "K3", HELD, OFF, 0, F(W_SAME), WK_RECOVER_QUARANTINE },

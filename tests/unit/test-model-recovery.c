@@ -119,9 +119,9 @@ held_by_text(const Words *w)
 {
     if (w->ours3 && w->b)
         return (Verdict){ "K1", w->cancel ? WK_RECOVER_CANCEL_DESTROY : WK_RECOVER_VERIFY };
-    if (w->ours3 && !w->launcher)
+    if (w->ours3)
         return (Verdict){ "K1b", WK_RECOVER_REBOOT_DESTROY };
-    if (w->ours3 || w->active)
+    if (w->active)
         return (Verdict){ "K2", WK_RECOVER_OUTSIDE };
     if (is_lost(w))
         return (Verdict){ "K3", WK_RECOVER_QUARANTINE };
