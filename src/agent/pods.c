@@ -19,6 +19,7 @@ typedef struct {
     WkVmi *vmi; /* NULL: there is none */
     WkPod *pod; /* on this node; NULL: none */
     gboolean followed;
+    gboolean vm_gone; /* nothing more comes of it once nothing of it is saved */
 } PodGuest;
 
 struct _WkPodGuests {
@@ -177,6 +178,31 @@ forget(WkPodGuests *self, PodGuest *guest)
     wk_source_touch(self->source, id);
 }
 
+/* A VM that is made anew by the same name is another guest; the Wukong must not find this one. */
+static void
+forget_if_over(WkPodGuests *self, PodGuest *guest)
+{
+    if (guest->vm_gone && guest->vmi == NULL && !is_saved(self, guest))
+        forget(self, guest);
+}
+
+/* VM and VMI of that name are another VM's by now, so those before are gone. */
+static void
+retire_namesakes(WkPodGuests *self, const char *ns, const char *name, const char *id)
+{
+    g_autoptr(GList) guests = g_hash_table_get_values(self->guests);
+
+    for (GList *l = guests; l != NULL; l = l->next) {
+        PodGuest *guest = l->data;
+
+        if (g_str_equal(guest->id, id) || !g_str_equal(guest->ns, ns)
+            || !g_str_equal(guest->name, name))
+            continue;
+        guest->vm_gone = TRUE;
+        forget_if_over(self, guest);
+    }
+}
+
 /* ---- from the API server ---- */
 
 static PodGuest *
@@ -214,6 +240,7 @@ on_vmi(const WkVmi *vmi, gpointer data)
             forget(self, guest);
         return;
     }
+    retire_namesakes(self, vmi->ns, vmi->name, vmi->vm_uid);
     guest = get_guest(self, vmi);
     wk_vmi_free(guest->vmi);
     guest->vmi = wk_vmi_copy(vmi);
@@ -236,6 +263,7 @@ on_vmi_gone(const char *ns, const char *name, const char *uid, gpointer data)
     take_pod(self, guest);
     follow(self, guest);
     wk_source_touch(self->source, guest->id);
+    forget_if_over(self, guest);
 }
 
 static void
@@ -243,22 +271,24 @@ on_vm(const WkVm *vm, gpointer data)
 {
     WkPodGuests *self = data;
 
+    retire_namesakes(self, vm->ns, vm->name, vm->uid);
     if (g_hash_table_contains(self->guests, vm->uid))
         wk_source_touch(self->source, vm->uid);
 }
 
+/* Where something of it is saved, a look drops that first. @uid NULL: it was never seen. */
 static void
-on_vm_gone(const char *ns, const char *name, const char *uid G_GNUC_UNUSED, gpointer data)
+on_vm_gone(const char *ns, const char *name, const char *uid, gpointer data)
 {
     WkPodGuests *self = data;
-    PodGuest *guest = find_by_name(self, ns, name);
+    PodGuest *guest =
+        uid != NULL ? g_hash_table_lookup(self->guests, uid) : find_by_name(self, ns, name);
 
     if (guest == NULL)
         return;
-    if (is_saved(self, guest))
-        wk_source_touch(self->source, guest->id); /* which drops it */
-    else if (guest->vmi == NULL)
-        forget(self, guest);
+    guest->vm_gone = TRUE;
+    wk_source_touch(self->source, guest->id);
+    forget_if_over(self, guest);
 }
 
 static void
@@ -381,8 +411,10 @@ wk_pod_guests_note_state(WkPodGuests *self, const char *id)
 {
     PodGuest *guest = self != NULL ? g_hash_table_lookup(self->guests, id) : NULL;
 
-    if (guest != NULL)
-        follow(self, guest);
+    if (guest == NULL)
+        return;
+    follow(self, guest);
+    forget_if_over(self, guest);
 }
 
 void
