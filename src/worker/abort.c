@@ -27,11 +27,27 @@ end_unusable_guest(WkJob *job, GError **error)
            && wk_job_look(job, error);
 }
 
+/* libvirt remembers a save that its QEMU did not survive, and would go on refusing KubeVirt's
+ * undefine after the file is gone: the pod would linger until the launcher gives up. */
+static void
+forget_managed(WkJob *job)
+{
+    g_autoptr(WkConnection) connection = NULL;
+
+    if (!wk_launcher_has(job) || job->seen.domain != WK_DOMAIN_INACTIVE)
+        return;
+    connection = wk_source_borrow(job->source, WK_LANE_QUICK, NULL);
+    if (connection != NULL)
+        (void)wk_domain_managed_save_remove(connection, job->uuid, NULL);
+}
+
 static gboolean
 unlink_managed(WkJob *job, GError **error)
 {
-    return wk_run_step(job->run, WK_STEP_ABORT_UNLINK_MANAGED, error)
-           && wk_image_unlink(wk_job_managed_path(job), &job->managed.file, error);
+    if (!wk_run_step(job->run, WK_STEP_ABORT_UNLINK_MANAGED, error))
+        return FALSE;
+    forget_managed(job);
+    return wk_image_unlink(wk_job_managed_path(job), &job->managed.file, error);
 }
 
 /* Step b: the unfinished image is M when the guest lives (then nothing else can be it) or M has
