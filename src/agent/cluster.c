@@ -137,6 +137,21 @@ on_ask(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+/* A server that has just been started does not know its roles yet, and forbids everything for a
+ * moment. Nobody's guest is given up for that: what a worker asks is asked again until the
+ * operation's deadline, whose message then says what was forbidden. */
+static GError *
+may_pass(GError *error)
+{
+    GError *passing = NULL;
+
+    if (!g_error_matches(error, WK_ERROR, WK_ERROR_DENIED))
+        return error;
+    wk_error_set(&passing, WK_ERROR_UNAVAILABLE, wk_error_get_reason(error), "%s", error->message);
+    g_error_free(error);
+    return passing;
+}
+
 /* Worker. Returns: TRUE once it was answered without an error. */
 static gboolean
 call_make(Call *call, GError **error)
@@ -154,7 +169,7 @@ call_make(Call *call, GError **error)
         wk_error_set(error, WK_ERROR_UNAVAILABLE, "NoAnswer",
                      "the API server did not answer about '%s/%s' in time", call->ns, call->name);
     else if (call->error != NULL)
-        g_propagate_error(error, g_steal_pointer(&call->error));
+        g_propagate_error(error, may_pass(g_steal_pointer(&call->error)));
     else
         ok = TRUE;
     g_mutex_unlock(&call->lock);
