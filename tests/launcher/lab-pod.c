@@ -224,6 +224,28 @@ lab_vmi_delete(const char *name, GError **error)
     return out != NULL;
 }
 
+gboolean
+lab_vmi_drop_finalizer(const char *name, const char *finalizer, GError **error)
+{
+    g_autofree char *text = lab_vmi_get(name, "{.metadata.finalizers[*]}", error);
+    g_auto(GStrv) names = text != NULL ? g_strsplit(text, " ", -1) : NULL;
+    g_autoptr(GString) merge = g_string_new("{\"metadata\":{\"finalizers\":[");
+    const char *comma = "";
+
+    if (text == NULL)
+        return FALSE;
+    if (*text == '\0')
+        return TRUE;
+    for (gsize i = 0; names[i] != NULL; i++) {
+        if (g_str_equal(names[i], finalizer))
+            continue;
+        g_string_append_printf(merge, "%s\"%s\"", comma, names[i]);
+        comma = ",";
+    }
+    g_string_append(merge, "]}}");
+    return lab_vmi_patch(name, merge->str, error);
+}
+
 typedef struct {
     const char *name;
     const char *jsonpath;

@@ -69,6 +69,8 @@ char *lab_vmi_get(const char *name, const char *jsonpath, GError **error);
 char *lab_vmi_uid(const char *name, GError **error); /* (transfer full): "" when there is none */
 gboolean lab_vmi_patch(const char *name, const char *merge_patch, GError **error);
 gboolean lab_vmi_delete(const char *name, GError **error); /* does not wait */
+/* By hand, as an administrator does; one that is not there is fine. */
+gboolean lab_vmi_drop_finalizer(const char *name, const char *finalizer, GError **error);
 
 /* Waits until @jsonpath of the VMI, of whichever uid, is @value. */
 gboolean lab_vmi_wait(const char *name, const char *jsonpath, const char *value, guint timeout_ms,

@@ -123,21 +123,7 @@ le_lock(void)
 void
 le_unlock(void)
 {
-    g_autofree char *text = NULL;
-    g_auto(GStrv) names = NULL;
-    g_autoptr(GString) patch = g_string_new("{\"metadata\":{\"finalizers\":[");
-    const char *comma = "";
-
-    lab_ok((text = lab_vmi_get(LE_NAME, "{.metadata.finalizers[*]}", &error)) != NULL);
-    names = g_strsplit(text, " ", -1);
-    for (gsize i = 0; names[i] != NULL; i++) {
-        if (g_str_equal(names[i], FINALIZER) || *names[i] == '\0')
-            continue;
-        g_string_append_printf(patch, "%s\"%s\"", comma, names[i]);
-        comma = ",";
-    }
-    g_string_append(patch, "]}}");
-    lab_ok(lab_vmi_patch(LE_NAME, patch->str, &error));
+    lab_ok(lab_vmi_drop_finalizer(LE_NAME, FINALIZER, &error));
 }
 
 /* Saves it by hand, keeps the image outside the pod and lets the pod end. */

@@ -69,6 +69,8 @@ func (k *Kubelet) sync(name string) time.Duration {
 		syscall.Kill(c.pid, syscall.SIGKILL)
 	case c != nil && deleting(pod):
 		return c.terminate(pod)
+	case c != nil && str(pod, "status", "phase") != "Running":
+		err = k.tellRunning(pod) // the API server was away when it was started
 	case c != nil:
 	case deleting(pod):
 		err = k.clean(name, pod)
@@ -172,7 +174,11 @@ func (k *Kubelet) start(name string, object Obj) error {
 	if err := k.run(name, pod); err != nil {
 		return err
 	}
-	return k.setStatus(object, func(pod Obj) {
+	return k.tellRunning(object)
+}
+
+func (k *Kubelet) tellRunning(pod Obj) error {
+	return k.setStatus(pod, func(pod Obj) {
 		put(pod, "Running", "status", "phase")
 		put(pod, now(), "status", "startTime")
 		setCondition(pod, "Ready", "True", "", "")
