@@ -141,6 +141,11 @@ lf_test_vm_deleted_suspended(void **state G_GNUC_UNUSED)
 void
 lf_test_vm_deleted_in_save(void **state G_GNUC_UNUSED)
 {
+    /* of a new pod: its launcher waits so long for the end of its domain */
+    lab_ok(lab_standin_set("UndefineWaitMs", 2000, &error));
+    lab_ok(lab_standin_set("KillWaitMs", 2000, &error));
+    lf_suspend();
+    lf_resume();
     lf_begin_held_save();
     kubectl("delete", "vm/" LF_NAME "-vm");
     check_vm_deleted();

@@ -251,13 +251,12 @@ main(void)
     const struct CMUnitTest everyday[] = {
         lf_test(test_handler_waits_fast),
         lf_test(test_handler_deletes_fast),
-        lf_test(test_handler_deletes_slow),
         lf_test(test_launcher_killed_in_save),
         lf_test(test_libvirtd_killed_in_save),
         lf_test(test_qemu_killed_in_save),
+        lf_test(test_evicted_in_memory),
         lf_test(test_drained_in_save),
         lf_test(test_server_killed_in_save),
-        lf_test(test_evicted_in_memory),
         lf_test(test_node_crash_while_suspended),
         lf_test(test_agent_restarted_while_pod_comes),
         lf_test(test_server_killed_in_resume),
@@ -277,6 +276,7 @@ main(void)
     };
     const struct CMUnitTest thorough[] = {
         lf_test(test_handler_waits_slow),
+        lf_test(test_handler_deletes_slow),
         lf_test(test_evicted_at_once_in_save),
         lf_test(test_kubevirt_restarted_in_save),
     };
