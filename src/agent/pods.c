@@ -186,7 +186,8 @@ forget_if_over(WkPodGuests *self, PodGuest *guest)
         forget(self, guest);
 }
 
-/* VM and VMI of that name are another VM's by now, so those before are gone. */
+/* VM and VMI of that name are the VM's with @id by now ("": there are none), so those before are
+ * gone. */
 static void
 retire_namesakes(WkPodGuests *self, const char *ns, const char *name, const char *id)
 {
@@ -198,6 +199,8 @@ retire_namesakes(WkPodGuests *self, const char *ns, const char *name, const char
         if (g_str_equal(guest->id, id) || !g_str_equal(guest->ns, ns)
             || !g_str_equal(guest->name, name))
             continue;
+        if (!guest->vm_gone)
+            wk_source_touch(self->source, guest->id); /* what is saved of it is dropped */
         guest->vm_gone = TRUE;
         forget_if_over(self, guest);
     }
@@ -276,14 +279,15 @@ on_vm(const WkVm *vm, gpointer data)
         wk_source_touch(self->source, vm->uid);
 }
 
-/* Where something of it is saved, a look drops that first. @uid NULL: it was never seen. */
+/* @uid NULL: none was seen by that name since it is listened to, and there is none. */
 static void
 on_vm_gone(const char *ns, const char *name, const char *uid, gpointer data)
 {
     WkPodGuests *self = data;
-    PodGuest *guest =
-        uid != NULL ? g_hash_table_lookup(self->guests, uid) : find_by_name(self, ns, name);
+    PodGuest *guest = uid != NULL ? g_hash_table_lookup(self->guests, uid) : NULL;
 
+    if (uid == NULL)
+        retire_namesakes(self, ns, name, "");
     if (guest == NULL)
         return;
     guest->vm_gone = TRUE;
