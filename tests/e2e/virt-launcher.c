@@ -47,7 +47,6 @@ assert_confined(uid_t user)
                                             "memory", "code",   "root" };
     g_autofree char *ids = g_strdup_printf("%u\t%u\t%u\t%u", user, user, user, user);
     g_autofree char *groups = g_strdup_printf("%u", user);
-    g_autofree char *environment = NULL;
     pid_t pid;
 
     pod_assert_power(WK_POWER_RUNNING, NULL);

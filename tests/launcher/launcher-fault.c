@@ -168,8 +168,9 @@ remove_below(const char *path, const struct stat *st G_GNUC_UNUSED, int type G_G
 static void
 start_afresh(void)
 {
-    g_autofree char *deleted = lab_kubectl_out(NULL, "delete", "--ignore-not-found", "--wait=false",
-                                               "vm/" LF_NAME "-vm", "vmi/" LF_NAME "-vm", NULL);
+    G_GNUC_UNUSED g_autofree char *deleted =
+        lab_kubectl_out(NULL, "delete", "--ignore-not-found", "--wait=false", "vm/" LF_NAME "-vm",
+                        "vmi/" LF_NAME "-vm", NULL);
 
     lab_ok(lab_agent_kill(&error));
     (void)lab_vmi_drop_finalizer(LF_NAME, LF_LOCK, NULL);
