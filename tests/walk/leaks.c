@@ -21,6 +21,13 @@
 #define GROWTH_KIB 4096
 #define SETTLE_MS  10000
 
+/* Once each, well after the warm-up: what failed is done again, and has to leave no more than what
+ * went well. */
+static const char failures[] = "save.managed-save:5=error:EIO,save.link-hold:6=error:ENOSPC,"
+                               "save.sync-image:7=error:EIO,save.commit-sealed:8=error:EIO,"
+                               "restore.start-paused:6=error:EIO,restore.commit-spent:7=error:EIO,"
+                               "spent.unlink-hold:8=error:EIO,pause.domain:60=error:EIO";
+
 typedef struct {
     guint fds;
     guint threads;
@@ -30,6 +37,7 @@ typedef struct {
 } Census;
 
 static Walk walk;
+static guint failed;
 
 static guint
 count_entries(const char *path)
@@ -84,19 +92,35 @@ ask(const char *verb, const char *body, int expected)
         fail_msg("%s %s: %d %s", verb, body != NULL ? body : "", status, answer);
 }
 
+/* What an armed failure has met is asked for once more. */
+static void
+bring_to(const char *state, const char *verb, const char *body)
+{
+    for (guint i = 0; i < 2; i++) {
+        g_autoptr(GHashTable) guest = NULL;
+
+        lab_ok(walk_request(&walk, verb, body, &error));
+        lab_ok((guest = walk_get_guest(&walk, &error)) != NULL);
+        if (g_strcmp0(g_hash_table_lookup(guest, "state"), state) == 0)
+            return;
+        failed++;
+    }
+    fail_msg("%s: it is not %s", verb, state);
+}
+
 static void
 work(guint operations)
 {
     for (guint i = 0; i < operations; i += 2) {
         const gboolean to_disk = i % DISK_EACH == 0;
 
-        lab_ok(walk_request(&walk, "suspend",
-                            to_disk ? "{\"target\":\"disk\"}" : "{\"target\":\"memory\"}", &error));
+        bring_to("Suspended", "suspend",
+                 to_disk ? "{\"target\":\"disk\"}" : "{\"target\":\"memory\"}");
         if (i % 10 == 0) {
             ask("suspend", "{\"target\":\"nowhere\"}", 400);
             ask("cancel", NULL, 409);
         }
-        lab_ok(walk_request(&walk, "resume", NULL, &error));
+        bring_to("Running", "resume", NULL);
         if (i % 10 == 0)
             ask("discard", NULL, 422);
     }
@@ -118,19 +142,28 @@ test_nothing_is_left(void **state G_GNUC_UNUSED)
 {
     const guint operations = g_getenv("WK_WALK_FULL") != NULL ? FULL : QUICK;
     g_autofree char *row = NULL;
+    g_autofree char *rows_before = NULL;
+    g_autofree char *rows_after = NULL;
     Census before;
     Census after;
 
     lab_ok(walk_base(&walk, &error));
+    lab_ok(walk_agent_end(&error));
+    lab_ok(walk_agent_start(&walk, failures, &error));
     work(WARM_UP);
     before = take_census();
+    lab_ok((rows_before = walk_ledger_rows(&error)) != NULL);
     work(operations);
     (void)lab_wait("the same count", SETTLE_MS, is_like, &before, NULL);
     after = take_census();
+    lab_ok((rows_after = walk_ledger_rows(&error)) != NULL);
     print_message("leaks: operations=%u fds=%u->%u threads=%u->%u mounts=%u->%u files=%u->%u "
                   "anon=%" G_GUINT64_FORMAT "->%" G_GUINT64_FORMAT " KiB\n",
                   operations, before.fds, after.fds, before.threads, after.threads, before.mounts,
                   after.mounts, before.files, after.files, before.anon_kib, after.anon_kib);
+    print_message("leaks: ledger: %s -> %s, failed %u\n", rows_before, rows_after, failed);
+    assert_true(failed > 0);
+    assert_string_equal(rows_before, rows_after);
     assert_true(after.fds <= before.fds);
     assert_true(after.threads <= before.threads);
     assert_int_equal(after.mounts, before.mounts);

@@ -72,6 +72,20 @@ walk_ledger_open_operations(Walk *walk, GError **error)
     return (int)g_ascii_strtoll(count, NULL, 10);
 }
 
+char *
+walk_ledger_rows(GError **error)
+{
+    char *rows = NULL;
+
+    (void)ask("SELECT 'guests ' || (SELECT count(*) FROM guests) || ', witnesses ' || (SELECT "
+              "count(*) FROM witnesses) || ', bindings ' || (SELECT count(*) FROM bindings) || ', "
+              "outbox ' || (SELECT count(*) FROM outbox) || ', headers ' || (SELECT count(*) FROM "
+              "headers) || ', open operations ' || (SELECT count(*) FROM operations WHERE state IN "
+              "('queued', 'running'))",
+              NULL, &rows, error);
+    return rows;
+}
+
 gboolean
 walk_ledger_check(GError **error)
 {

@@ -144,6 +144,9 @@ guint walk_calls_bite(GPtrArray *events, const char *arm, GError **error);
 char *walk_ledger_state(Walk *walk, GError **error);
 /* The id of the save in the guest's row. */
 char *walk_ledger_op(Walk *walk);
+/* How many rows the ledger has of each kind but ended operations, which are history, as one text;
+ * (transfer full), NULL with @error. */
+char *walk_ledger_rows(GError **error);
 gboolean walk_ledger_check(GError **error);
 /* Open operations of the guest. -1 on error. */
 int walk_ledger_open_operations(Walk *walk, GError **error);
