@@ -43,6 +43,7 @@ type Launcher struct {
 	pidDir      string // where libvirtd keeps its QEMU's pid
 	configDir   string
 	modify      sync.Mutex // KubeVirt's domainModifyLock
+	telling     sync.Mutex // looking at the domain and telling of it are one: no old news after new
 	mutex       sync.Mutex
 	paused      bool // only what came through the pause subresource
 	last        Domain
@@ -134,6 +135,8 @@ func (l *Launcher) followEvents() {
 }
 
 func (l *Launcher) notify(undefined bool) {
+	l.telling.Lock()
+	defer l.telling.Unlock()
 	domain := l.domain()
 	if undefined && !domain.Exists {
 		select {
@@ -179,17 +182,24 @@ func (l *Launcher) serve() {
 	}
 }
 
-func (l *Launcher) events(w http.ResponseWriter, r *http.Request) {
+func (l *Launcher) subscribe() chan Domain {
 	channel := make(chan Domain, 64)
+	l.telling.Lock()
+	defer l.telling.Unlock()
+	channel <- l.domain()
 	l.mutex.Lock()
+	defer l.mutex.Unlock()
 	l.subscribers[channel] = true
-	l.mutex.Unlock()
+	return channel
+}
+
+func (l *Launcher) events(w http.ResponseWriter, r *http.Request) {
+	channel := l.subscribe()
 	defer func() {
 		l.mutex.Lock()
 		delete(l.subscribers, channel)
 		l.mutex.Unlock()
 	}()
-	channel <- l.domain()
 	encoder := json.NewEncoder(w)
 	for {
 		select {
