@@ -22,9 +22,11 @@ typedef enum {
 typedef struct {
     Action action;
     int argument; /* errno, or milliseconds */
-    int at;       /* the passage that is hit, from 1 */
+    int at;       /* the passage that is hit, from 1; EACH: all are */
     gint passed;  /* atomic */
 } Failpoint;
+
+#define EACH 0
 
 static Failpoint failpoints[WK_STEP_COUNT];
 static char **rules; /* that are off; for the life of the process */
@@ -46,6 +48,15 @@ parse_number(const char *text, int *value)
     if (!g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT, &number, NULL))
         return FALSE;
     *value = (int)number;
+    return TRUE;
+}
+
+static gboolean
+parse_passage(const char *text, int *at)
+{
+    if (!g_str_equal(text, "*"))
+        return parse_number(text, at);
+    *at = EACH;
     return TRUE;
 }
 
@@ -86,9 +97,9 @@ parse_one(const char *spec, GError **error)
     WkStep step = place[0] != NULL ? find_step(place[0]) : WK_STEP_NONE;
 
     if (step == WK_STEP_NONE || halves[1] == NULL || !parse_action(halves[1], &point)
-        || (place[1] != NULL && !parse_number(place[1], &point.at))) {
+        || (place[1] != NULL && !parse_passage(place[1], &point.at))) {
         wk_error_set(error, WK_ERROR_INVALID, NULL,
-                     "WK_FAILPOINT: '%s' is not name[:n]=kill|stop|error:ENAME|sleep:MS "
+                     "WK_FAILPOINT: '%s' is not name[:n|:*]=kill|stop|error:ENAME|sleep:MS "
                      "(names: wukongd --list-failpoints)",
                      spec);
         return FALSE;
@@ -111,12 +122,20 @@ wk_failpoint_init(const char *spec, const char *rules_off, GError **error)
     return TRUE;
 }
 
+static gboolean
+is_hit(Failpoint *point)
+{
+    const int passed = point->action != ACTION_NONE ? g_atomic_int_add(&point->passed, 1) + 1 : 0;
+
+    return point->action != ACTION_NONE && (point->at == EACH || passed == point->at);
+}
+
 gboolean
 wk_failpoint_pass(WkStep step, GError **error)
 {
     Failpoint *point = &failpoints[step];
 
-    if (point->action == ACTION_NONE || g_atomic_int_add(&point->passed, 1) + 1 != point->at)
+    if (!is_hit(point))
         return TRUE;
     switch (point->action) {
     case ACTION_KILL:

@@ -6,7 +6,8 @@
 G_BEGIN_DECLS
 
 /*
- * Failpoints: WK_FAILPOINT=name[:n]=action[,...] makes the n-th passage (1 = first) of a named step
+ * Failpoints: WK_FAILPOINT=name[:n]=action[,...] makes the n-th passage of a named step (1: the
+ * first, which is the default; *: each one)
  *   kill         die by SIGKILL just before the step
  *   stop         SIGSTOP itself just before the step (a test acts, then sends SIGCONT)
  *   error:ENAME  fail the step without doing it, as if the system had said ENAME

@@ -21,9 +21,9 @@ static const struct {
     const char *name;
     gboolean (*run)(BenchReport *report, GError **error);
 } phases[] = {
-    { "pause", bench_pause }, { "disk", bench_disk }, { "parallel", bench_parallel },
-    { "idle", bench_idle },   { "kube", bench_kube }, { "fleet", bench_fleet },
-    { "scale", bench_scale },
+    { "pause", bench_pause }, { "disk", bench_disk },         { "parallel", bench_parallel },
+    { "idle", bench_idle },   { "kube", bench_kube },         { "fleet", bench_fleet },
+    { "scale", bench_scale }, { "launcher", bench_launcher },
 };
 
 static double
@@ -180,7 +180,8 @@ main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (is_known(argv[i]))
             continue;
-        g_printerr("bench: unknown phase '%s' (pause, disk, parallel, idle, kube, fleet, scale)\n",
+        g_printerr("bench: unknown phase '%s' (pause, disk, parallel, idle, kube, fleet, scale, "
+                   "launcher)\n",
                    argv[i]);
         return 2;
     }

@@ -97,6 +97,7 @@ gboolean bench_idle(BenchReport *report, GError **error);
 gboolean bench_kube(BenchReport *report, GError **error);
 gboolean bench_fleet(BenchReport *report, GError **error);
 gboolean bench_scale(BenchReport *report, GError **error);
+gboolean bench_launcher(BenchReport *report, GError **error);
 
 /* Runs a command whose time counts. Returns: seconds it took, -1 when it failed. */
 double bench_run(const char *const *argv, GError **error);

@@ -69,10 +69,31 @@ static const struct {
     { "stop", "save.link-hold=stop", 1, SIGSTOP },
     { "error", "save.link-hold=error:ENOSPC", 1, SAID_FAILED },
     { "error once, then it passes", "save.link-hold:3=error:EIO", 2, SAID_PASSED },
+    { "error each time", "save.link-hold:*=error:EIO", 1, SAID_FAILED },
     { "sleep", "save.link-hold=sleep:1", 2, SAID_PASSED },
     { "another step", "save.sync-vault=kill", 2, SAID_PASSED },
     { "two, one of them this step", "save.sync-vault=sleep:1,save.link-hold=kill", 1, SIGKILL },
 };
+
+static void
+test_each_passage(void **state G_GNUC_UNUSED)
+{
+    const pid_t child = fork();
+    int status = 0;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        int failed = 0;
+
+        (void)wk_failpoint_init("save.link-hold:*=error:EIO", NULL, NULL);
+        for (int i = 0; i < 3; i++)
+            failed += wk_failpoint_pass(WK_STEP_SAVE_LINK_HOLD, NULL) ? 0 : 1;
+        _exit(failed);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 3);
+}
 
 static void
 test_pass(void **state)
@@ -142,7 +163,7 @@ test_error_looks_like_the_systems(void **state G_GNUC_UNUSED)
 int
 main(void)
 {
-    struct CMUnitTest tests[G_N_ELEMENTS(cases) + 3];
+    struct CMUnitTest tests[G_N_ELEMENTS(cases) + 4];
     gsize n = 0;
 
     for (; n < G_N_ELEMENTS(cases); n++)
@@ -150,6 +171,7 @@ main(void)
                                         .test_func = test_pass,
                                         .initial_state = GSIZE_TO_POINTER(n) };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_wrong_specs);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_each_passage);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_rules_off);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_error_looks_like_the_systems);
     return cmocka_run_group_tests_name("base-failpoint", tests, NULL, NULL);
