@@ -13,24 +13,63 @@
 
 #define SUFFIX ".wukong-guard"
 
+/* F13: from 11.3 on libvirt takes a foreign magic for a broken image, unlinks it and boots cold. An
+ * image of a later version than it knows it refuses, and keeps, in every release. */
+#define VERSION_OF_NOBODY G_MAXUINT32
+
+/* Where no header has anything yet. */
+static const char mark[] = { "WukongGuardImage" };
+
 static void
-fill_guard(guint8 *bytes)
+fill_guard(WkImageHeader *guard)
 {
-    memset(bytes, 0, WK_IMAGE_FIXED_BYTES);
-    memcpy(bytes, wk_image_magic_guard, WK_IMAGE_MAGIC_BYTES);
+    *guard = (WkImageHeader){ .version = VERSION_OF_NOBODY };
+    memcpy(guard->magic, wk_image_magic_final, sizeof guard->magic);
+    memcpy(guard->padding, mark, strlen(mark));
+}
+
+/* What earlier agents made: not made any more, but known, and so taken away or made anew. */
+static void
+fill_old_guard(WkImageHeader *guard)
+{
+    *guard = (WkImageHeader){ 0 };
+    memcpy(guard->magic, mark, sizeof guard->magic);
+}
+
+gboolean
+wk_guard_is_header(const WkImageHeader *header)
+{
+    WkImageHeader guard;
+    WkImageHeader old;
+
+    fill_guard(&guard);
+    fill_old_guard(&old);
+    return memcmp(header, &guard, sizeof guard) == 0 || memcmp(header, &old, sizeof old) == 0;
+}
+
+static gboolean
+read_header(int fd, guint64 size_bytes, WkImageHeader *found)
+{
+    return size_bytes == sizeof *found
+           && wk_files_read_at(fd, found, sizeof *found, 0, "guard", NULL);
 }
 
 gboolean
 wk_guard_is_at(int fd, guint64 size_bytes)
 {
-    guint8 expected[WK_IMAGE_FIXED_BYTES];
-    guint8 found[WK_IMAGE_FIXED_BYTES];
+    WkImageHeader found;
 
-    if (size_bytes != sizeof expected)
-        return FALSE;
-    fill_guard(expected);
-    return wk_files_read_at(fd, found, sizeof found, 0, "guard", NULL)
-           && memcmp(found, expected, sizeof expected) == 0;
+    return read_header(fd, size_bytes, &found) && wk_guard_is_header(&found);
+}
+
+static gboolean
+is_whole(int fd, guint64 size_bytes)
+{
+    WkImageHeader expected;
+    WkImageHeader found;
+
+    fill_guard(&expected);
+    return read_header(fd, size_bytes, &found) && memcmp(&found, &expected, sizeof found) == 0;
 }
 
 static gboolean
@@ -46,7 +85,7 @@ wk_guard_write(const char *path, GError **error)
 {
     g_auto(WkPlace) draft = WK_PLACE_INIT;
     WK_AUTO_FD int fd = -1;
-    guint8 bytes[WK_IMAGE_FIXED_BYTES];
+    WkImageHeader guard;
 
     if (!open_draft(path, &draft, error))
         return FALSE;
@@ -57,8 +96,8 @@ wk_guard_write(const char *path, GError **error)
     fd = wk_files_open_at(draft.folder_fd, draft.name, O_WRONLY | O_CREAT | O_EXCL, error);
     if (fd < 0 || (wk_files_is_distrusted(path) && !wk_place_adopt(&draft, fd, error)))
         return FALSE;
-    fill_guard(bytes);
-    return wk_files_write_at(fd, bytes, sizeof bytes, 0, draft.path, error);
+    fill_guard(&guard);
+    return wk_files_write_at(fd, &guard, sizeof guard, 0, draft.path, error);
 }
 
 gboolean
@@ -88,7 +127,7 @@ wk_guard_rename(const char *path, GError **error)
     if (fd < 0)
         return FALSE;
     /* an empty file in M's place would make libvirt boot cold (F12, I4) */
-    if (!wk_guard_is_at(fd, (guint64)st.st_size)) {
+    if (!is_whole(fd, (guint64)st.st_size)) {
         wk_error_set(error, WK_ERROR_CORRUPT, NULL, "'%s' is no whole guard", draft.path);
         return FALSE;
     }

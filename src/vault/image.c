@@ -12,7 +12,6 @@
 
 const char wk_image_magic_final[WK_IMAGE_MAGIC_BYTES] = { "LibvirtQemudSave" };
 const char wk_image_magic_partial[WK_IMAGE_MAGIC_BYTES] = { "LibvirtQemudPart" };
-const char wk_image_magic_guard[WK_IMAGE_MAGIC_BYTES] = { "WukongGuardImage" };
 
 static gboolean
 has_magic(const char *bytes, const char *magic)
@@ -80,6 +79,16 @@ look_at_unfinished(int fd, const char *path, const WkImageHeader *header, WkImag
     look->was_running = FALSE;
 }
 
+static WkImageKind
+kind_of(const WkImageHeader *header, guint64 size_bytes)
+{
+    if (size_bytes == sizeof *header && wk_guard_is_header(header))
+        return WK_IMAGE_GUARD;
+    if (has_magic(header->magic, wk_image_magic_partial))
+        return WK_IMAGE_PARTIAL;
+    return has_magic(header->magic, wk_image_magic_final) ? WK_IMAGE_FINAL : WK_IMAGE_FOREIGN;
+}
+
 static gboolean
 look_at_file(int fd, const char *path, WkImageLook *look, GError **error)
 {
@@ -91,17 +100,10 @@ look_at_file(int fd, const char *path, WkImageLook *look, GError **error)
     }
     if (!wk_files_read_at(fd, &header, sizeof header, 0, path, error))
         return FALSE;
-    look->kind = WK_IMAGE_FOREIGN;
-    if (has_magic(header.magic, wk_image_magic_partial))
-        look->kind = WK_IMAGE_PARTIAL;
-    else if (wk_guard_is_at(fd, look->file.size_bytes))
-        look->kind = WK_IMAGE_GUARD;
+    look->kind = kind_of(&header, look->file.size_bytes);
     if (look->kind == WK_IMAGE_PARTIAL)
         look_at_unfinished(fd, path, &header, look);
-    if (!has_magic(header.magic, wk_image_magic_final))
-        return TRUE;
-    look->kind = WK_IMAGE_FINAL;
-    return look_at_header(fd, path, &header, look, error);
+    return look->kind != WK_IMAGE_FINAL || look_at_header(fd, path, &header, look, error);
 }
 
 gboolean
@@ -163,17 +165,20 @@ gboolean
 wk_image_kill(const char *path, const WkFileId *file, GError **error)
 {
     WK_AUTO_FD int fd = -1;
-    char magic[WK_IMAGE_MAGIC_BYTES] = { 0 };
+    WkImageHeader header = { .magic = "" };
 
     if (!wk_image_open_inode(path, file, O_RDWR, &fd, error))
         return FALSE;
     if (fd < 0)
         return TRUE;
-    if (pread(fd, magic, sizeof magic, 0) < 0) {
+    if (pread(fd, &header, sizeof header, 0) < 0) {
         wk_error_set_errno(error, errno, "reading '%s'", path);
         return FALSE;
     }
-    if (!has_magic(magic, wk_image_magic_final) && !has_magic(magic, wk_image_magic_partial))
+    /* a guard that is called partial would be no guard any more (I4) */
+    if (wk_guard_is_header(&header)
+        || (!has_magic(header.magic, wk_image_magic_final)
+            && !has_magic(header.magic, wk_image_magic_partial)))
         return TRUE;
     return wk_files_write_at(fd, wk_image_magic_partial, WK_IMAGE_MAGIC_BYTES, 0, path, error);
 }

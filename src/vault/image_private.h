@@ -17,7 +17,6 @@ G_BEGIN_DECLS
 /* The magics, without a NUL at the end. */
 extern const char wk_image_magic_final[WK_IMAGE_MAGIC_BYTES];
 extern const char wk_image_magic_partial[WK_IMAGE_MAGIC_BYTES];
-extern const char wk_image_magic_guard[WK_IMAGE_MAGIC_BYTES];
 
 /* Host byte order: libvirt reads a swapped header too, but an image from a machine of the other
  * order is none that could be restored here. */
@@ -40,7 +39,9 @@ guint64 wk_image_header_bytes(const WkImageHeader *header);
 gboolean
 wk_image_open_inode(const char *path, const WkFileId *file, int flags, int *fd, GError **error);
 
-/* TRUE when the @size_bytes long file at @fd is a guard of ours, whole. */
+/* TRUE when these are the bytes of a guard of ours, of this agent or of an earlier one. */
+gboolean wk_guard_is_header(const WkImageHeader *header);
+/* TRUE when the @size_bytes long file at @fd is one, whole. */
 gboolean wk_guard_is_at(int fd, guint64 size_bytes);
 
 /* XXH3-128 over pieces of a file, read through one buffer. */

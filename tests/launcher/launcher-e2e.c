@@ -186,7 +186,7 @@ le_release(const char *old_pod)
 void
 le_write_guard(const char *path)
 {
-    char guard[92] = "not an image";
+    char guard[92] = "LibvirtQemudSave\xff\xff\xff\xff";
 
     lab_ok(g_file_set_contents(path, guard, sizeof guard, &error));
     assert_int_equal(chown(path, 107, 107), 0);

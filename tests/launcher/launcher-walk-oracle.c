@@ -280,7 +280,7 @@ files_of_hold(Walk *walk, const Sight *sight, GError **error)
     if (g_str_equal(phase, "Succeeded") || g_str_equal(phase, "Failed") || dir == NULL
         || access(dir, F_OK) != 0)
         return TRUE;
-    return magic_is(managed, "WukongGuardImage", error);
+    return walk_is_guard(managed, error);
 }
 
 static gboolean

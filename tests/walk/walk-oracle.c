@@ -224,7 +224,7 @@ files_of_hold(Walk *walk, const Sight *sight, GError **error)
     if (sight->end == WALK_HELD_RUNNING)
         return folder_is(LAB_SAVE_DIR, nothing, error);
     return folder_is(LAB_SAVE_DIR, guard, error)
-           && (magic_is(WALK_SAVE_FILE, "WukongGuardImage", error) || walk->scenario->foreign_save);
+           && (walk_is_guard(WALK_SAVE_FILE, error) || walk->scenario->foreign_save);
 }
 
 static gboolean

@@ -64,6 +64,8 @@ walk_virsh_save(GError **error)
     return call(managed_save, "virsh managedsave", error);
 }
 
+#define WALK_GUARD_BYTES 92
+
 static gboolean
 set_errno(GError **error, const char *path)
 {
@@ -103,6 +105,41 @@ walk_write_image(const char *path, const char *magic, GError **error)
         return set_errno(error, folder);
     return g_file_set_contents_full(path, bytes, sizeof bytes, G_FILE_SET_CONTENTS_NONE, 0600,
                                     error);
+}
+
+/* An image of version 2^32-1 without data, and our mark where no header has anything. */
+static void
+fill_guard(char *bytes)
+{
+    memset(bytes, 0, WALK_GUARD_BYTES);
+    memcpy(bytes, "LibvirtQemudSave\xff\xff\xff\xff", 20);
+    memcpy(bytes + 36, "WukongGuardImage", 16);
+}
+
+gboolean
+walk_write_guard(const char *path, GError **error)
+{
+    char bytes[WALK_GUARD_BYTES];
+
+    fill_guard(bytes);
+    return g_file_set_contents_full(path, bytes, sizeof bytes, G_FILE_SET_CONTENTS_NONE, 0600,
+                                    error);
+}
+
+gboolean
+walk_is_guard(const char *path, GError **error)
+{
+    char bytes[WALK_GUARD_BYTES];
+    g_autofree char *found = NULL;
+    gsize length = 0;
+
+    fill_guard(bytes);
+    if (!g_file_get_contents(path, &found, &length, error))
+        return FALSE;
+    if (length == sizeof bytes && memcmp(found, bytes, length) == 0)
+        return TRUE;
+    g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "%s: is no guard", path);
+    return FALSE;
 }
 
 gboolean

@@ -267,13 +267,9 @@ leave_stale(Walk *walk G_GNUC_UNUSED, GError **error)
 static gboolean
 leave_strays(Walk *walk, GError **error)
 {
-    g_autofree char *guard = g_malloc0(92);
-
-    memcpy(guard, "WukongGuardImage", 16);
     return lab_guest_destroy(WALK_GUEST, error)
            && walk_write_image(walk->hold, "LibvirtQemudPart", error)
-           && g_file_set_contents_full(WALK_SAVE_FILE, guard, 92, G_FILE_SET_CONTENTS_NONE, 0600,
-                                       error);
+           && walk_write_guard(WALK_SAVE_FILE, error);
 }
 
 /* A whole image that the ledger does not know, as after a lost ledger. */

@@ -182,6 +182,9 @@ gboolean walk_virsh_suspend(GError **error);
 gboolean walk_virsh_save(GError **error);
 gboolean walk_flip_byte(const char *path, goffset offset, GError **error);
 gboolean walk_write_image(const char *path, const char *magic, GError **error);
+/* The bytes of a guard, as docs/ledger.md has them; FALSE with @error where @path is none. */
+gboolean walk_write_guard(const char *path, GError **error);
+gboolean walk_is_guard(const char *path, GError **error);
 gboolean walk_link(const char *from, const char *to, GError **error);
 gboolean walk_touch_disk(GError **error);
 void walk_signal_qemu(int signal);
