@@ -27,6 +27,7 @@ on_retry(gpointer data)
 void
 wk_engine_retry_now(WkEngine *self, WkTask *task)
 {
+    task->touched = task->working;
     /* one that is finishing waits for the ledger, not for libvirt */
     if (task->retry_timer == NULL || task->finishing)
         return;
@@ -195,7 +196,7 @@ wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest)
     }
     task->attempt--; /* a wait is no try */
     wk_task_renew_run(task);
-    wk_task_arm(task, &task->retry_timer, WAIT_MS, on_retry);
+    wk_task_arm(task, &task->retry_timer, task->touched ? 0 : WAIT_MS, on_retry);
 }
 
 static void
@@ -257,6 +258,8 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     if (job->looked)
         wk_guest_saw(guest, &job->look, NULL);
     task->asked_to_stop = job->asked_to_stop;
+    task->body_digest_of = job->body_digest_of;
+    g_strlcpy(task->body_digest, job->body_digest, sizeof task->body_digest);
     if (job->did_target != WK_TARGET_NONE)
         task->did_target = job->did_target;
     task->unpaused = task->unpaused || job->unpaused;

@@ -406,7 +406,10 @@ wk_pod_guests_equip(WkPodGuests *self, WkGuest *guest, WkJob *job, gboolean work
     if (self == NULL || guest->source != self->source || about.name == NULL || !asks_libvirt)
         return;
     job->cluster = wk_cluster_link_open(self->link, &about);
-    job->pod = known != NULL && known->pod != NULL ? wk_pod_ref(known->pod) : NULL;
+    if (known != NULL && known->pod != NULL) {
+        job->pod = wk_pod_ref(known->pod);
+        job->pod_vmi_uid = known->vmi != NULL ? g_strdup(known->vmi->uid) : NULL;
+    }
     job->lease = wk_launchers_lease(self->launchers, guest->uuid);
 }
 

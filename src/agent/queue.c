@@ -172,6 +172,8 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
     job->default_target = self->default_target;
     job->guard_synced = guest->guard_synced;
     job->asked_to_stop = task->asked_to_stop;
+    job->body_digest_of = task->body_digest_of;
+    g_strlcpy(job->body_digest, task->body_digest, sizeof job->body_digest);
     job->cannot_save = g_strdup(wk_engine_get_cannot_save(self, guest->source));
     if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL
         && !wk_source_is_launcher(guest->source))
@@ -227,6 +229,7 @@ start(WkEngine *self, WkTask *task, WkGuest *guest)
     work->task = wk_task_ref(task);
     work->job = wk_engine_make_job(self, task, guest);
     task->working = TRUE;
+    task->touched = FALSE;
     self->working++;
     g_task_set_task_data(async, work, work_free);
     if (lane_of(self, task) == WK_LANE_LONG)

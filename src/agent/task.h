@@ -32,6 +32,7 @@ struct _WkTask {
     WkSlot slot;    /* held while in a worker */
     guint attempt;
     gboolean working;   /* a worker has it */
+    gboolean touched;   /* something about the guest changed meanwhile */
     gboolean finishing; /* its outcome is being written */
     gboolean syncing;   /* the clock is being set, the outcome waits for it */
     guint finish_tries;
@@ -50,6 +51,8 @@ struct _WkTask {
     WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
     gboolean unpaused;
     gboolean started;
+    char body_digest[WK_DIGEST_LENGTH + 1]; /* of the image, as far as an earlier try read it */
+    WkFileId body_digest_of;
     guint64 rate_done_bytes;
     gint64 rate_at_us;
     gint64 try_began_us; /* monotonic */

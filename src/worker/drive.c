@@ -192,7 +192,8 @@ turn(WkJob *job, GError **error)
     const WkRecoveryRow *row;
     gboolean lost = FALSE;
 
-    if (!wk_job_look(job, error) || must_wait(job, error) || !commit_cancel(job, error))
+    if (!wk_launcher_guard_at_once(job, error) || !wk_job_look(job, error) || must_wait(job, error)
+        || !commit_cancel(job, error))
         return TURN_FAILED;
     if (wk_launcher_is_deleted(job))
         return turn_of(wk_launcher_drop(job, error), TURN_AGAIN);

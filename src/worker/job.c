@@ -44,6 +44,7 @@ wk_job_free(WkJob *self)
     wk_vm_free(self->vm);
     g_clear_pointer(&self->header, g_bytes_unref);
     g_free(self->pod_path);
+    g_free(self->pod_vmi_uid);
     wk_source_unref(self->source);
     wk_ledger_unref(self->ledger);
     wk_vault_unref(self->vault);

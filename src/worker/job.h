@@ -55,6 +55,7 @@ typedef struct {
     /* Given, of a guest in a launcher pod; NULL elsewhere. */
     WkCluster *cluster; /* also NULL for a look at a guest of which nothing is saved */
     WkPod *pod;         /* its present pod on this node; NULL: none */
+    char *pod_vmi_uid;  /* of which VMI that is, by what was last told; NULL: not known */
     WkLauncherLease *lease;
 
     /* The guest's row, always as last committed. */
@@ -82,7 +83,8 @@ typedef struct {
     gboolean started;    /* it was started after a fallback had stopped it */
     WkTarget did_target; /* where it was saved to, or resumed from */
     WkImageFollower *follower;
-    char body_digest[WK_DIGEST_LENGTH + 1]; /* computed while libvirt loaded the image */
+    char body_digest[WK_DIGEST_LENGTH + 1]; /* of the file that follows, by this job or a try before
+                                               it: read while libvirt loaded it */
     WkFileId body_digest_of;
 } WkJob;
 

@@ -35,17 +35,55 @@ look_at_cluster(WkJob *job, GError **error)
     return TRUE;
 }
 
-gboolean
-wk_launcher_look(WkJob *job, GError **error)
+static void
+note_pod_path(WkJob *job)
 {
     const char *folder = job->pod != NULL ? wk_pod_get_save_folder(job->pod) : NULL;
 
     g_free(job->pod_path);
     job->pod_path = folder != NULL ? g_strdup_printf("%s/%s.save", folder, job->name) : NULL;
+}
+
+gboolean
+wk_launcher_look(WkJob *job, GError **error)
+{
+    note_pod_path(job);
     if (job->record->state == WK_LEDGER_RESTORING && job->header == NULL)
         job->header =
             wk_ledger_get_header(job->ledger, job->record->source, job->record->uuid, NULL);
     return look_at_cluster(job, error);
+}
+
+/* A pod whose container has not been started, of a VMI that has neither been saved nor has the
+ * image already. */
+static gboolean
+pod_awaits_guard(const WkJob *job)
+{
+    const WkLedgerState state = job->record->state;
+
+    return (state == WK_LEDGER_RESTORING || state == WK_LEDGER_SEALED
+            || state == WK_LEDGER_QUARANTINED)
+           && job->pod_path != NULL && !wk_pod_is_ready(job->pod) && job->pod_vmi_uid != NULL
+           && g_strcmp0(job->pod_vmi_uid, job->record->saved_vmi_uid) != 0
+           && g_strcmp0(job->pod_vmi_uid, job->record->staged_for) != 0;
+}
+
+gboolean
+wk_launcher_guard_at_once(WkJob *job, GError **error)
+{
+    g_auto(WkImageLook) managed = { .kind = WK_IMAGE_ABSENT };
+
+    if (!wk_launcher_has(job))
+        return TRUE;
+    note_pod_path(job);
+    if (!pod_awaits_guard(job))
+        return TRUE;
+    if (!wk_image_look(job->pod_path, &managed, error))
+        return FALSE;
+    if (managed.kind != WK_IMAGE_ABSENT)
+        return TRUE;
+    g_debug("guest '%s': row G1, at once", job->name);
+    return wk_launcher_guard(job, error);
 }
 
 static gboolean

@@ -15,6 +15,10 @@ gboolean wk_launcher_has(const WkJob *job);
 
 /* launcher.c: looks at VMI, VM and M; part of wk_job_look(). */
 gboolean wk_launcher_look(WkJob *job, GError **error);
+/* Row G1 before anything is asked of anybody: what the watch and the kubelet's folder have told is
+ * enough for a guard, and it has to be there before the container starts (R5). Elsewhere, and
+ * where there is nothing to guard: TRUE. */
+gboolean wk_launcher_guard_at_once(WkJob *job, GError **error);
 /* The table's facts that only launchers have. */
 void wk_launcher_note_facts(WkJob *job);
 /* C: H is the sealed file; a header that is being rewritten is no difference. */

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "vault/launcher_image.h"
+#include "worker/restore.h"
 
 /* Its container may not have been started: then nobody has made libvirt's folders yet. */
 static gboolean
@@ -158,8 +159,9 @@ stage(WkJob *job, GError **error)
 {
     char digest[WK_DIGEST_LENGTH + 1];
 
+    /* It is in place: KubeVirt's turn. Until that has loaded it there is time to read it. */
     if ((job->seen.facts & (guint)WK_FACT_M_OURS) != 0)
-        return wk_launcher_wait(job, error); /* it is in place: KubeVirt's turn */
+        return wk_restore_read_ahead(job, error) && wk_launcher_wait(job, error);
     return wk_run_check(job->run, error) && lock_successor(job, error) && keep_header(job, error)
            && rewrite_header(job, digest, error) && put_in_place(job, digest, error);
 }

@@ -124,12 +124,22 @@ wk_restore_start(WkJob *job, GError **error)
     return FALSE;
 }
 
+gboolean
+wk_restore_read_ahead(WkJob *job, GError **error)
+{
+    if (wk_file_id_equal(&job->body_digest_of, &job->hold.file))
+        return TRUE;
+    if (!wk_image_digest_body(wk_job_hold_path(job), job->hold.header_bytes, FALSE, job->run,
+                              job->body_digest, error))
+        return FALSE;
+    job->body_digest_of = job->hold.file;
+    return TRUE;
+}
+
 static gboolean
 body_is_good(WkJob *job, gboolean *good, GError **error)
 {
-    if (!wk_file_id_equal(&job->body_digest_of, &job->hold.file)
-        && !wk_image_digest_body(wk_job_hold_path(job), job->hold.header_bytes, FALSE, job->run,
-                                 job->body_digest, error))
+    if (!wk_restore_read_ahead(job, error))
         return FALSE;
     *good = g_str_equal(job->body_digest, job->record->seal.body_digest);
     return TRUE;

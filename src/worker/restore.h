@@ -13,6 +13,10 @@ gboolean wk_restore_begin(WkJob *job, GError **error);
 /* Step 2, row K5: loads the image, CPUs stopped; hashes the body meanwhile. */
 gboolean wk_restore_start(WkJob *job, GError **error);
 
+/* The body's digest, while there is nothing else to do; kept for the verification of the same file,
+ * also over tries of one operation. */
+gboolean wk_restore_read_ahead(WkJob *job, GError **error);
+
 /* Steps 3 and 4, row K1: everything verified while paused, then `spent` (the point of no return),
  * or the guest is destroyed and the image quarantined. */
 gboolean wk_restore_verify(WkJob *job, GError **error);

@@ -402,7 +402,8 @@ let_go(Walk *walk, GError **error)
     if (!lab_guest_destroy(WALK_GUEST, error) || !walk_request(walk, "discard", NULL, error)
         || !wait_for_rest(walk, &sight, error))
         return WALK_BROKEN;
-    if (sight.end != WALK_OFF)
+    /* somebody's own save stays his */
+    if ((sight.end & (WALK_OFF | WALK_FOREIGN)) == 0)
         return complain(error, "a held guest can't be let go", sight.ledger) ? WALK_GOOD
                                                                              : WALK_BROKEN;
     return files_are_right(walk, &sight, error)

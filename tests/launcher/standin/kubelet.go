@@ -59,7 +59,7 @@ func (k *Kubelet) sync(name string) time.Duration {
 	var err error
 	switch {
 	case c != nil && (pod == nil || c.uid != str(pod, "metadata", "uid")):
-		k.forget(name, c)
+		err = k.forget(name, c)
 	case pod == nil:
 	case ended(pod):
 		err = k.clean(name, pod)
@@ -89,23 +89,35 @@ func evicted(pod Obj) bool {
 	return str(pod, "metadata", "annotations", "standin/evict") != ""
 }
 
-// forget ends the container of a pod whose object is gone.
-func (k *Kubelet) forget(name string, c *container) {
-	syscall.Kill(c.pid, syscall.SIGKILL)
+// forget ends the container of a pod whose object is gone: that of an ended pod goes at once when
+// it is deleted, be it that its folders are still there.
+func (k *Kubelet) forget(name string, c *container) error {
+	if !c.ended {
+		syscall.Kill(c.pid, syscall.SIGKILL)
+		return nil // its end is told
+	}
+	if err := removeFolders(c.uid); err != nil {
+		return err
+	}
 	k.mutex.Lock()
 	delete(k.containers, name)
 	k.mutex.Unlock()
 	k.queue.add(name)
+	return nil
+}
+
+func removeFolders(uid string) error {
+	if err := os.RemoveAll(podDir(uid)); err != nil {
+		return err
+	}
+	os.Remove(pidsDir + "/" + uid)
+	return os.RemoveAll(rootfsDir(uid))
 }
 
 // clean removes the folders of a pod that has ended, also while its object remains.
 func (k *Kubelet) clean(name string, pod Obj) error {
 	uid := str(pod, "metadata", "uid")
-	if err := os.RemoveAll(podDir(uid)); err != nil {
-		return err
-	}
-	os.Remove(pidsDir + "/" + uid)
-	if err := os.RemoveAll(rootfsDir(uid)); err != nil {
+	if err := removeFolders(uid); err != nil {
 		return err
 	}
 	if !deleting(pod) {
