@@ -95,17 +95,24 @@ call_unref(gpointer call)
 }
 
 static Call *
-call_new(const Guest *guest, void (*ask)(Call *call, WkKube *kube))
+call_new(const Guest *guest, const char *name, void (*ask)(Call *call, WkKube *kube))
 {
     Call *call = g_atomic_rc_box_new0(Call);
 
     call->link = wk_cluster_link_ref(guest->link);
     call->ask = ask;
     call->ns = g_strdup(guest->ns);
-    call->name = g_strdup(guest->name);
+    call->name = g_strdup(name);
     g_mutex_init(&call->lock);
     g_cond_init(&call->answered);
     return call;
+}
+
+/* About VM or VMI. */
+static Call *
+call_own(const Guest *guest, void (*ask)(Call *call, WkKube *kube))
+{
+    return call_new(guest, guest->name, ask);
 }
 
 /* Main thread. Takes @error and @result (transfer full), and the reference that ask() took. */
@@ -229,6 +236,16 @@ on_pods(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 }
 
 static void
+on_claim(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    Call *call = data;
+    GError *error = NULL;
+    WkClaim *claim = wk_kubevirt_get_claim_finish(call->link->kube, result, &error);
+
+    answer(call, error, claim, (GDestroyNotify)wk_claim_free);
+}
+
+static void
 ask_vmi(Call *call, WkKube *kube)
 {
     wk_kubevirt_get_fresh_vmi(kube, call->ns, call->name, NULL, on_vmi, call);
@@ -289,15 +306,21 @@ ask_pods(Call *call, WkKube *kube)
     wk_kubevirt_list_pods(kube, call->ns, call->uid, NULL, on_pods, call);
 }
 
+static void
+ask_claim(Call *call, WkKube *kube)
+{
+    wk_kubevirt_get_claim(kube, call->ns, call->name, NULL, on_claim, call);
+}
+
 /* ---- what the worker calls ---- */
 
 /* The API server names what it has not got ('virtualmachines.kubevirt.io "x" not found'). One that
  * has just started, or is without the CRD for a moment, answers 404 for the whole path: nothing
  * that is saved may be dropped for that (I2). */
 static gboolean
-is_said_gone(const Guest *guest, const GError *error)
+is_said_gone(const char *name, const GError *error)
 {
-    g_autofree char *quoted = g_strdup_printf("\"%s\"", guest->name);
+    g_autofree char *quoted = g_strdup_printf("\"%s\"", name);
 
     return g_error_matches(error, WK_ERROR, WK_ERROR_NOT_FOUND)
            && strstr(error->message, quoted) != NULL;
@@ -305,15 +328,16 @@ is_said_gone(const Guest *guest, const GError *error)
 
 /* NULL and no error where there is no such object. */
 static gboolean
-fetch(const Guest *guest, void (*ask)(Call *call, WkKube *kube), gpointer *object, GError **error)
+fetch(const Guest *guest, const char *name, void (*ask)(Call *call, WkKube *kube), gpointer *object,
+      GError **error)
 {
-    Call *call = call_new(guest, ask);
+    Call *call = call_new(guest, name, ask);
     g_autoptr(GError) local = NULL;
     gboolean ok = call_make(call, &local);
 
     *object = ok ? g_steal_pointer(&call->result) : NULL;
     call_unref(call);
-    if (ok || is_said_gone(guest, local))
+    if (ok || is_said_gone(name, local))
         return TRUE;
     if (g_error_matches(local, WK_ERROR, WK_ERROR_NOT_FOUND))
         wk_error_set(error, WK_ERROR_UNAVAILABLE, "NotReady", "%s", local->message);
@@ -325,8 +349,10 @@ fetch(const Guest *guest, void (*ask)(Call *call, WkKube *kube), gpointer *objec
 static gboolean
 look(gpointer data, WkVmi **vmi, WkVm **vm, GError **error)
 {
-    return fetch(data, ask_vmi, (gpointer *)vmi, error)
-           && fetch(data, ask_vm, (gpointer *)vm, error);
+    const Guest *guest = data;
+
+    return fetch(guest, guest->name, ask_vmi, (gpointer *)vmi, error)
+           && fetch(guest, guest->name, ask_vm, (gpointer *)vm, error);
 }
 
 static gboolean
@@ -341,7 +367,7 @@ make_and_drop(Call *call, GError **error)
 static gboolean
 lock(gpointer data, const WkVmi *vmi, GError **error)
 {
-    Call *call = call_new(data, ask_lock);
+    Call *call = call_own(data, ask_lock);
 
     call->vmi = wk_vmi_copy(vmi);
     return make_and_drop(call, error);
@@ -350,7 +376,7 @@ lock(gpointer data, const WkVmi *vmi, GError **error)
 static gboolean
 unlock(gpointer data, const char *vmi_uid, GError **error)
 {
-    Call *call = call_new(data, ask_unlock);
+    Call *call = call_own(data, ask_unlock);
 
     call->uid = g_strdup(vmi_uid);
     return make_and_drop(call, error);
@@ -359,7 +385,7 @@ unlock(gpointer data, const char *vmi_uid, GError **error)
 static gboolean
 end_vmi(gpointer data, const char *vmi_uid, GError **error)
 {
-    Call *call = call_new(data, ask_end);
+    Call *call = call_own(data, ask_end);
 
     call->uid = g_strdup(vmi_uid);
     return make_and_drop(call, error);
@@ -368,13 +394,13 @@ end_vmi(gpointer data, const char *vmi_uid, GError **error)
 static gboolean
 pause_guest(gpointer data, GError **error)
 {
-    return make_and_drop(call_new(data, ask_pause), error);
+    return make_and_drop(call_own(data, ask_pause), error);
 }
 
 static gboolean
 unpause_guest(gpointer data, GError **error)
 {
-    return make_and_drop(call_new(data, ask_unpause), error);
+    return make_and_drop(call_own(data, ask_unpause), error);
 }
 
 /* A Wukong that is gone, or whose CRD has no such field, can't be in the way. */
@@ -386,9 +412,7 @@ set_autostart(const Guest *guest, gboolean autostart, GError **error)
 
     if (guest->wukong.uid == NULL)
         return TRUE;
-    call = call_new(guest, ask_autostart);
-    g_free(call->name);
-    call->name = g_strdup(guest->wukong.name);
+    call = call_new(guest, guest->wukong.name, ask_autostart);
     call->uid = g_strdup(guest->wukong.uid);
     call->flag = autostart;
     if (make_and_drop(call, &local) || g_error_matches(local, WK_ERROR, WK_ERROR_NOT_FOUND)
@@ -401,23 +425,24 @@ set_autostart(const Guest *guest, gboolean autostart, GError **error)
 static gboolean
 let_start(gpointer data, gboolean may, GError **error)
 {
+    const Guest *guest = data;
     g_autoptr(WkVm) vm = NULL;
 
-    if (!set_autostart(data, may, error))
+    if (!set_autostart(guest, may, error))
         return FALSE;
     if (!may)
         return TRUE;
-    if (!fetch(data, ask_vm, (gpointer *)&vm, error))
+    if (!fetch(guest, guest->name, ask_vm, (gpointer *)&vm, error))
         return FALSE;
     if (vm == NULL || !wk_run_strategy_row(vm->strategy)->needs_start || vm->requests > 0)
         return TRUE;
-    return make_and_drop(call_new(data, ask_start), error);
+    return make_and_drop(call_own(data, ask_start), error);
 }
 
 static GPtrArray *
 list_pods(gpointer data, const char *vmi_uid, GError **error)
 {
-    Call *call = call_new(data, ask_pods);
+    Call *call = call_own(data, ask_pods);
     GPtrArray *pods = NULL;
 
     call->uid = g_strdup(vmi_uid);
@@ -425,6 +450,12 @@ list_pods(gpointer data, const char *vmi_uid, GError **error)
         pods = g_steal_pointer(&call->result);
     call_unref(call);
     return pods;
+}
+
+static gboolean
+get_claim(gpointer data, const char *name, WkClaim **claim, GError **error)
+{
+    return fetch(data, name, ask_claim, (gpointer *)claim, error);
 }
 
 static void
@@ -447,6 +478,7 @@ static const WkClusterCalls calls = { .look = look,
                                       .unpause = unpause_guest,
                                       .let_start = let_start,
                                       .list_pods = list_pods,
+                                      .get_claim = get_claim,
                                       .free = guest_free };
 
 WkCluster *

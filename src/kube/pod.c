@@ -58,5 +58,6 @@ wk_claim_parse(JsonObject *object, GError **error)
     self->volume = wk_object_keep_identifier(wk_json_get_object(object, "spec"), "volumeName");
     if (capacity != NULL)
         (void)wk_quantity_parse(capacity, &self->capacity_bytes);
+    self->deleting = wk_object_peek(metadata, "deletionTimestamp") != NULL;
     return g_steal_pointer(&self);
 }

@@ -81,6 +81,7 @@ wk_record_copy(const WkRecord *self)
     copy->saved_vmi_uid = g_strdup(self->saved_vmi_uid);
     copy->staged_for = g_strdup(self->staged_for);
     copy->template_hash = g_strdup(self->template_hash);
+    copy->claims = g_strdup(self->claims);
     copy->disks = copy_disks(self->disks);
     return copy;
 }
@@ -92,6 +93,7 @@ clear_pod(WkRecord *self)
     g_clear_pointer(&self->saved_vmi_uid, g_free);
     g_clear_pointer(&self->staged_for, g_free);
     g_clear_pointer(&self->template_hash, g_free);
+    g_clear_pointer(&self->claims, g_free);
 }
 
 void

@@ -62,6 +62,7 @@ typedef struct {
     char *saved_vmi_uid; /* the VMI that was saved: its uid stands in the image's XML */
     char *staged_for;    /* the VMI in whose pod the image lies at M; NULL: in none */
     char *template_hash; /* what its VM was made of then (kube/vmi.h) */
+    char *claims;        /* its PersistentVolumeClaims then (model/claims.h) */
 
     gint64 saved_at_us;
     gint64 verified_at_us; /* when the image was last read through; 0: never since the save */

@@ -209,6 +209,7 @@ typedef struct {
     char *uid;
     char *volume;           /* spec.volumeName; NULL: not bound */
     guint64 capacity_bytes; /* status.capacity, else 0 */
+    gboolean deleting;      /* has a deletionTimestamp: it goes with the last pod that uses it */
 } WkClaim;
 
 void wk_claim_free(WkClaim *self); /* NULL is fine */

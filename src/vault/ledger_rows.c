@@ -4,6 +4,7 @@
 #include "vault/ledger_private.h"
 
 #include "base/error.h"
+#include "model/claims.h"
 
 #include <limits.h>
 
@@ -93,6 +94,7 @@ static const WkColumn guest_columns[] = {
     TEXT("saved_vmi_uid", WkRecord, saved_vmi_uid, UID_MAX_),
     TEXT("staged_for", WkRecord, staged_for, UID_MAX_),
     TEXT("template_hash", WkRecord, template_hash, UID_MAX_),
+    TEXT("claims", WkRecord, claims, WK_CLAIMS_TEXT_MAX),
 };
 
 static const WkColumn operation_columns[] = {

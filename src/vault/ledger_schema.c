@@ -129,6 +129,7 @@ static const WkLedgerMigration migrations[] = {
       "  PRIMARY KEY (source, uuid),"
       "  FOREIGN KEY (source, uuid) REFERENCES guests ON DELETE CASCADE"
       ") STRICT;" },
+    { "adding the claims of guests in pods", "ALTER TABLE guests ADD COLUMN claims TEXT;" },
 };
 
 /* Reads the one value of a PRAGMA or query as text; @value (transfer full), "" when no row. */

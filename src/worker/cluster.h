@@ -32,6 +32,9 @@ typedef struct {
     gboolean (*let_start)(gpointer data, gboolean may, GError **error);
     /* Pods of the VMI that have not ended yet; NULL with @error. (transfer full). */
     GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, GError **error);
+    /* The PersistentVolumeClaim @name of the guest's namespace as the server has it now; (transfer
+     * full), NULL where there is none. */
+    gboolean (*get_claim)(gpointer data, const char *name, WkClaim **claim, GError **error);
     void (*free)(gpointer data);
 } WkClusterCalls;
 

@@ -43,6 +43,12 @@ gboolean wk_launcher_unlock(WkJob *job, WkStep step, GError **error);
 gboolean wk_launcher_is_deleted(const WkJob *job);
 gboolean wk_launcher_drop(WkJob *job, GError **error);
 
+/* launcher_claims.c */
+/* What a save records of the guest's PersistentVolumeClaims. Changes nothing but @next. */
+gboolean wk_launcher_note_claims(WkJob *job, WkRecord *next, GError **error);
+/* Can it go on in what its VM makes now, with the disks of now? Before anything is let go (I7). */
+gboolean wk_launcher_check_resume(WkJob *job, GError **error);
+
 /* launcher_save.c */
 /* Save 3: the lock, H, the link into the pod. */
 gboolean wk_launcher_prelink(WkJob *job, GError **error);

@@ -23,14 +23,9 @@ commit_state(WkJob *job, WkStep step, WkLedgerState state, WkThen then, WkWant w
 static gboolean
 check_place(WkJob *job, WkConnection *connection, GError **error)
 {
-    if (!wk_launcher_has(job))
-        return wk_domain_check_startable(connection, job->uuid, job->hold.xml, error);
-    if (job->vm != NULL)
-        return wk_precheck_vm_resume(job->vm, job->record->template_hash, error);
-    wk_error_set(error, WK_ERROR_REFUSED, "VMGone",
-                 "guest '%s': its VirtualMachine is gone; discard drops the saved state",
-                 job->name);
-    return FALSE;
+    if (wk_launcher_has(job))
+        return wk_launcher_check_resume(job, error);
+    return wk_domain_check_startable(connection, job->uuid, job->hold.xml, error);
 }
 
 gboolean

@@ -46,7 +46,7 @@ check_startable(WkJob *job, GError **error)
 static gboolean
 commit_saving(WkJob *job, GError **error)
 {
-    WkRecord *next = wk_record_copy(job->record);
+    g_autoptr(WkRecord) next = wk_record_copy(job->record);
 
     wk_record_reset(next);
     wk_record_explain(next, NULL, NULL);
@@ -57,9 +57,12 @@ commit_saving(WkJob *job, GError **error)
     next->autostart = job->look.autostart;
     g_free(next->boot_id);
     next->boot_id = g_strdup(job->boot_id);
-    if (wk_launcher_has(job))
+    if (wk_launcher_has(job)) {
         wk_launcher_fill_saving(job, next);
-    return wk_job_commit(job, WK_STEP_SAVE_COMMIT_SAVING, next, error);
+        if (!wk_launcher_note_claims(job, next, error))
+            return FALSE;
+    }
+    return wk_job_commit(job, WK_STEP_SAVE_COMMIT_SAVING, g_steal_pointer(&next), error);
 }
 
 static gboolean

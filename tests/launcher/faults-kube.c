@@ -231,6 +231,24 @@ lf_test_image_damaged(void **state G_GNUC_UNUSED)
     lf_check_booted_anew();
 }
 
+/* ---- disks ---- */
+
+/* The memory fits the old disk. Nothing is let go for a resume that can't be. */
+void
+lf_test_claim_replaced(void **state G_GNUC_UNUSED)
+{
+    lf_suspend();
+    lab_ok(lab_claim_replace(LF_NAME, &error));
+    lf_act_resume();
+    ke_until(LF_NAME, KE_DONE_REASON, "ClaimReplaced");
+    ke_check(LF_NAME, KE_DONE, "False");
+    ke_check(LF_NAME, KE_STATE, "Suspended");
+    ke_check(LF_NAME, KE_TARGET, "disk");
+    lf_check_stands();
+    e2e_ctl_says(0, "", "discard", LF_DOMAIN, "--yes", NULL);
+    lf_check_booted_anew();
+}
+
 /* ---- two at once ---- */
 
 #define OTHER        "g"

@@ -62,7 +62,7 @@ apply_claim(const char *name, GError **error)
     g_autofree char *out = NULL;
     g_autofree char *claim = g_strdup_printf("pvc/%s-root", name);
 
-    if (!make_claim(name, error) || !lab_kube_apply(text, error))
+    if (!lab_kube_apply(text, error))
         return FALSE;
     out = lab_kubectl_out(error, "patch", claim, "--subresource=status", "--type=merge", "-p",
                           "{\"status\":{\"phase\":\"Bound\",\"accessModes\":[\"ReadWriteOnce\"],"
@@ -136,12 +136,30 @@ lab_vm_start(const char *name, const LabVmOptions *options, GError **error)
 
     if (options == NULL)
         options = &none;
-    if (!apply_claim(name, error) || !apply_wukong(name, error) || !apply_vm(name, options, error)
-        || !request_start(name, options, error))
+    if (!make_claim(name, error) || !apply_claim(name, error) || !apply_wukong(name, error)
+        || !apply_vm(name, options, error) || !request_start(name, options, error))
         return FALSE;
     return options->no_wait
            || (lab_vmi_wait_phase(name, "Running", LAB_POD_MS, error)
                && lab_guest_wait_ticking(domain, LAB_POD_MS, error));
+}
+
+/* Nobody protects claims here, and nobody takes that protection off. */
+static gboolean
+delete_claim(const char *name, GError **error)
+{
+    g_autofree char *claim = g_strdup_printf("pvc/%s-root", name);
+    g_autofree char *freed = lab_kubectl_out(NULL, "patch", claim, "--type=merge", "-p",
+                                             "{\"metadata\":{\"finalizers\":null}}", NULL);
+    g_autofree char *gone = lab_kubectl_out(error, "delete", "--ignore-not-found", claim, NULL);
+
+    return gone != NULL;
+}
+
+gboolean
+lab_claim_replace(const char *name, GError **error)
+{
+    return delete_claim(name, error) && apply_claim(name, error);
 }
 
 gboolean
@@ -150,20 +168,12 @@ lab_vm_delete(const char *name, GError **error)
     g_autofree char *uid = lab_pod_uid(name, NULL);
     g_autofree char *vm = g_strdup_printf("vm/%s-vm", name);
     g_autofree char *vmi = g_strdup_printf("vmi/%s-vm", name);
-    g_autofree char *claim = g_strdup_printf("pvc/%s-root", name);
     g_autofree char *wukong = g_strdup_printf("wk/%s", name);
     g_autofree char *gone = lab_kubectl_out(error, "delete", "--ignore-not-found", "--timeout=50s",
                                             vm, vmi, wukong, NULL);
-    g_autofree char *rest = NULL;
 
-    if (gone == NULL)
-        return FALSE;
-    /* nobody protects claims here, and nobody takes that protection off */
-    rest = lab_kubectl_out(NULL, "patch", claim, "--type=merge", "-p",
-                           "{\"metadata\":{\"finalizers\":null}}", NULL);
-    g_free(rest);
-    rest = lab_kubectl_out(error, "delete", "--ignore-not-found", claim, NULL);
-    return rest != NULL && (uid == NULL || lab_pod_wait_gone(uid, LAB_WAIT_MS, error));
+    return gone != NULL && delete_claim(name, error)
+           && (uid == NULL || lab_pod_wait_gone(uid, LAB_WAIT_MS, error));
 }
 
 static char *

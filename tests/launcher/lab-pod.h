@@ -60,6 +60,10 @@ gboolean lab_vm_start(const char *name, const LabVmOptions *options, GError **er
 /* VM, claim and Wukong go; waits for the end of the VMI and its pod, and of the folders. */
 gboolean lab_vm_delete(const char *name, GError **error);
 
+/* The VM's claim is deleted, and another one of that name is made, with another uid. What the disk
+ * holds stays as it is. */
+gboolean lab_claim_replace(const char *name, GError **error);
+
 char *lab_vm_domain(const char *name);                                    /* (transfer full) */
 char *lab_vm_get(const char *name, const char *jsonpath, GError **error); /* (transfer full) */
 gboolean lab_vm_patch(const char *name, const char *merge_patch, GError **error);

@@ -89,6 +89,7 @@ void lf_test_vm_deleted_in_save(void **state);
 void lf_test_vm_deleted_in_resume(void **state);
 void lf_test_wukong_deleted(void **state);
 void lf_test_image_damaged(void **state);
+void lf_test_claim_replaced(void **state);
 void lf_test_two_vms(void **state);
 void lf_test_disk_full(void **state);
 

@@ -271,6 +271,7 @@ main(void)
         lf_test(lf_test_vm_deleted_in_resume),
         lf_test(lf_test_wukong_deleted),
         lf_test(lf_test_image_damaged),
+        lf_test(lf_test_claim_replaced),
         lf_test(lf_test_two_vms),
         lf_test(lf_test_disk_full),
     };

@@ -134,6 +134,7 @@ fixture_random_record(GRand *rand, guint number)
     record->saved_vmi_uid = random_text_or_null(rand, 64);
     record->staged_for = random_text_or_null(rand, 64);
     record->template_hash = random_text_or_null(rand, 64);
+    record->claims = random_text_or_null(rand, 8192);
     return record;
 }
 
@@ -229,6 +230,7 @@ fixture_same_record(const WkRecord *a, const WkRecord *b)
     same_text(a->saved_vmi_uid, b->saved_vmi_uid);
     same_text(a->staged_for, b->staged_for);
     same_text(a->template_hash, b->template_hash);
+    same_text(a->claims, b->claims);
 }
 
 void

@@ -287,15 +287,18 @@ test_claim(void **state G_GNUC_UNUSED)
 {
     g_autoptr(JsonObject) object =
         make_object("", "{\"volumeName\":\"pv-1\"}", "{\"capacity\":{\"storage\":\"10Gi\"}}");
-    g_autoptr(JsonObject) unbound = make_object("", "{}", "{\"capacity\":{\"storage\":7}}");
+    g_autoptr(JsonObject) unbound =
+        make_object(",\"deletionTimestamp\":\"x\"", "{}", "{\"capacity\":{\"storage\":7}}");
     g_autoptr(WkClaim) claim = wk_claim_parse(object, NULL);
     g_autoptr(WkClaim) other = wk_claim_parse(unbound, NULL);
 
     assert_string_equal(claim->name, "web-vm");
     assert_string_equal(claim->uid, "u-2");
     assert_string_equal(claim->volume, "pv-1");
+    assert_false(claim->deleting);
     assert_int_equal(claim->capacity_bytes, G_GUINT64_CONSTANT(10) << 30);
     assert_null(other->volume);
+    assert_true(other->deleting);
     assert_int_equal(other->capacity_bytes, 0);
 }
 

@@ -39,6 +39,7 @@ full_record(void)
     wk_record_tell_of(record, WK_POWER_OFF);
     record->vmi_uid = g_strdup("vmi-2");
     record->saved_vmi_uid = g_strdup("vmi-1");
+    record->claims = g_strdup("claims");
     return record;
 }
 
@@ -86,10 +87,12 @@ test_copy(void **state G_GNUC_UNUSED)
     assert_null(record->told_of);
     assert_string_equal(copy->vmi_uid, "vmi-2");
     assert_string_equal(copy->saved_vmi_uid, "vmi-1");
+    assert_string_equal(copy->claims, "claims");
     assert_null(plain_copy->disks);
     wk_record_reset(copy);
     assert_null(copy->vmi_uid);
     assert_null(copy->saved_vmi_uid);
+    assert_null(copy->claims);
 }
 
 /* explain() may be handed the record's own strings. */

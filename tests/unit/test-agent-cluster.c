@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "unit.h"
+
+#include "agent/cluster.h"
+#include "kubevirt-fixture.h"
+
+/* A worker's questions, with the scripted server behind the main loop. */
+typedef struct {
+    KubeFixture *api;
+    WkClusterLink *link;
+    WkCluster *cluster;
+} Fixture;
+
+static int
+setup(void **state)
+{
+    Fixture *self = g_new0(Fixture, 1);
+    void *api = NULL;
+    WkOwner wukong = { .ns = (char *)"shop", .name = (char *)"web", .uid = (char *)"w-1" };
+    const WkClusterGuest about = {
+        .ns = "shop", .name = "web-vm", .node_name = "node-1", .wukong = &wukong
+    };
+
+    /* else a worker runs what is meant for the main loop by itself, between two turns of that */
+    assert_true(g_main_context_acquire(NULL));
+    kube_setup(&api);
+    self->api = api;
+    self->link = wk_cluster_link_new(self->api->kube);
+    self->cluster = wk_cluster_link_open(self->link, &about);
+    *state = self;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    Fixture *self = *state;
+    void *api = self->api;
+
+    wk_cluster_free(self->cluster);
+    wk_cluster_link_close(self->link);
+    wk_cluster_link_unref(self->link);
+    g_free(self);
+    kube_teardown(&api);
+    g_main_context_release(NULL);
+    return 0;
+}
+
+/* ---- a worker ---- */
+
+typedef struct _Work {
+    WkCluster *cluster;
+    gboolean (*ask)(struct _Work *self);
+    GThread *thread;
+    gint done; /* atomic */
+    gboolean ok;
+    WkClaim *claim;
+    GError *error;
+} Work;
+
+static gpointer
+run_work(gpointer data)
+{
+    Work *self = data;
+
+    self->ok = self->ask(self);
+    g_atomic_int_set(&self->done, 1);
+    g_main_context_wakeup(NULL);
+    return NULL;
+}
+
+static void
+begin(Fixture *fixture, Work *work, gboolean (*ask)(Work *work))
+{
+    work->cluster = fixture->cluster;
+    work->ask = ask;
+    work->thread = g_thread_new("worker", run_work, work);
+}
+
+static gboolean
+is_done(gpointer work)
+{
+    return g_atomic_int_get(&((Work *)work)->done) != 0;
+}
+
+static void
+finish(Work *work)
+{
+    fake_wait_until(is_done, work, "the worker's answer");
+    g_thread_join(work->thread);
+    assert_int_equal(work->ok, work->error == NULL);
+}
+
+static void
+work_clear(Work *work)
+{
+    wk_claim_free(work->claim);
+    g_clear_error(&work->error);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
+
+static void
+assert_failed(const Work *work, WkErrorCode code, const char *reason)
+{
+    if (work->ok || !g_error_matches(work->error, WK_ERROR, (int)code)
+        || g_strcmp0(wk_error_get_reason(work->error), reason) != 0)
+        fail_msg("code %d '%s' was expected: %s", (int)code, reason,
+                 work->error != NULL ? work->error->message : "it went well");
+}
+
+/* ---- claims ---- */
+
+static gboolean
+ask_claim(Work *work)
+{
+    return work->cluster->calls->get_claim(work->cluster->data, "web-root", &work->claim,
+                                           &work->error);
+}
+
+static void
+test_claim(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    begin(self, &work, ask_claim);
+    fake_call_answer(ask_next_call(self->api, "GET", PVC_PATH), 200, NULL, VMI_OF("c-1", ""));
+    finish(&work);
+    assert_true(work.ok);
+    assert_string_equal(work.claim->uid, "c-1");
+}
+
+/* What can't be read is never "none" and never "as it was". */
+static void
+test_claim_unread(void **state)
+{
+    Fixture *self = *state;
+    static const struct {
+        guint status;
+        const char *reason;
+        const char *message;
+        int code; /* -1: there is none, and that is no error */
+        const char *meaning;
+    } rows[] = {
+        { 404, "NotFound", "persistentvolumeclaims \"web-root\" not found", -1, NULL },
+        { 404, "NotFound", "the server could not find the requested resource", WK_ERROR_UNAVAILABLE,
+          "NotReady" },
+        { 403, "Forbidden", "User cannot get resource", WK_ERROR_UNAVAILABLE, "Forbidden" },
+        { 500, "InternalError", "oops", WK_ERROR_UNAVAILABLE, "InternalError" },
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_auto(Work) work = { 0 };
+
+        begin(self, &work, ask_claim);
+        fake_call_fail(ask_next_call(self->api, "GET", PVC_PATH), rows[i].status, NULL,
+                       rows[i].reason, rows[i].message);
+        finish(&work);
+        assert_null(work.claim);
+        if (rows[i].code >= 0)
+            assert_failed(&work, (WkErrorCode)rows[i].code, rows[i].meaning);
+        else
+            assert_true(work.ok);
+    }
+}
+
+/* ---- the client goes ---- */
+
+static void
+test_closed(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    wk_cluster_link_close(self->link);
+    begin(self, &work, ask_claim);
+    finish(&work);
+    assert_failed(&work, WK_ERROR_UNAVAILABLE, NULL);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = { TEST(test_claim), TEST(test_claim_unread),
+                                        TEST(test_closed) };
+
+    return cmocka_run_group_tests_name("agent/cluster", tests, NULL, NULL);
+}
