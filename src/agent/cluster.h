@@ -20,6 +20,9 @@ WkClusterLink *wk_cluster_link_ref(WkClusterLink *self); /* any thread */
 void wk_cluster_link_unref(WkClusterLink *self);         /* any thread; NULL is fine */
 void wk_cluster_link_close(WkClusterLink *self);         /* main thread: the client goes */
 
+/* Main thread: what a watch tells. Workers wait for some of it. */
+void wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi);
+
 typedef struct {
     const char *ns;
     const char *name; /* of VM and VMI */

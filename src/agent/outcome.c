@@ -80,6 +80,14 @@ is_midway(const WkGuest *guest)
     return guest->record->state == WK_LEDGER_SAVING || guest->record->state == WK_LEDGER_RESTORING;
 }
 
+/* It stands by a pause of this task's that was not recorded, since not all agree on it. */
+static gboolean
+is_half_paused(const WkTask *task, const WkGuest *guest)
+{
+    return task->asked_to_pause && guest->record->state == WK_LEDGER_NONE
+           && guest->record->paused_to == WK_TARGET_NONE && guest->look.power == WK_POWER_PAUSED;
+}
+
 /* The guest is in order, or can't be brought there now: the operation ends. */
 static void
 conclude(WkEngine *self, WkTask *task, WkGuest *guest)
@@ -106,7 +114,8 @@ fail(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
     else
         g_error_free(failure);
     /* I7: first the guest is brought back to where it was, then the failure is told. */
-    if (is_midway(guest) && task->aim != WK_AIM_CANCEL && !task->given_up)
+    if ((is_midway(guest) || is_half_paused(task, guest)) && task->aim != WK_AIM_CANCEL
+        && !task->given_up)
         go_for(self, task, WK_AIM_CANCEL);
     else
         conclude(self, task, guest);
@@ -260,6 +269,7 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     task->asked_to_stop = job->asked_to_stop;
     task->body_digest_of = job->body_digest_of;
     g_strlcpy(task->body_digest, job->body_digest, sizeof task->body_digest);
+    task->asked_to_pause = job->asked_to_pause;
     if (job->did_target != WK_TARGET_NONE)
         task->did_target = job->did_target;
     task->unpaused = task->unpaused || job->unpaused;
@@ -277,7 +287,7 @@ wk_engine_tried(WkEngine *self, WkTask *task, WkJob *job, GError *failure)
         return;
     }
     guest->needs_recovery = FALSE;
-    task->aim_reached = failure == NULL;
+    task->aim_reached = failure == NULL && task->aim != WK_AIM_CANCEL;
     if (failure == NULL) {
         conclude(self, task, guest);
     } else if (is_waiting(failure)

@@ -235,6 +235,7 @@ on_vmi(const WkVmi *vmi, gpointer data)
     WkPodGuests *self = data;
     PodGuest *guest;
 
+    wk_cluster_link_tell_vmi(self->link, vmi);
     if (vmi->vm_uid == NULL || !g_uuid_string_is_valid(vmi->vm_uid))
         return; /* a VMI without a VM has nothing that could come back */
     guest = g_hash_table_lookup(self->guests, vmi->vm_uid);

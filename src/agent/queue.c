@@ -174,6 +174,7 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
     job->asked_to_stop = task->asked_to_stop;
     job->body_digest_of = task->body_digest_of;
     g_strlcpy(job->body_digest, task->body_digest, sizeof job->body_digest);
+    job->asked_to_pause = task->asked_to_pause;
     job->cannot_save = g_strdup(wk_engine_get_cannot_save(self, guest->source));
     if (wk_source_get_save_dir(guest->source) == NULL && job->cannot_save == NULL
         && !wk_source_is_launcher(guest->source))

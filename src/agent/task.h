@@ -47,8 +47,9 @@ struct _WkTask {
     gboolean aim_reached;   /* by the last try */
     gboolean in_fallback;   /* the fallback is what is tried now */
     gboolean asked_to_stop; /* stop: the guest was asked to shut down */
-    GError *failure;        /* what it will end with, once the guest is back in order */
-    WkTarget did_target;    /* what the job that reached the aim did; NONE: it was so already */
+    gboolean asked_to_pause;
+    GError *failure;     /* what it will end with, once the guest is back in order */
+    WkTarget did_target; /* what the job that reached the aim did; NONE: it was so already */
     gboolean unpaused;
     gboolean started;
     char body_digest[WK_DIGEST_LENGTH + 1]; /* of the image, as far as an earlier try read it */

@@ -88,12 +88,29 @@ is_in_its_pod(const WkJob *job)
            && job->record->state == WK_LEDGER_SEALED;
 }
 
+/* Paused in its pod, as far as libvirt says. */
+static gboolean
+is_said_paused(const WkJob *job)
+{
+    return wk_launcher_has(job) && job->aim == WK_AIM_SUSPEND
+           && job->record->state == WK_LEDGER_NONE && job->look.power == WK_POWER_PAUSED;
+}
+
+/* It is as asked for. Is that all? */
+static gboolean
+check_done(WkJob *job, GError **error)
+{
+    if (is_in_its_pod(job))
+        return wk_launcher_check_gone(job, error);
+    return !is_said_paused(job) || wk_memory_is_paused(job, error);
+}
+
 static Turn
 do_decision(WkJob *job, const WkDecision *decision, GError **error)
 {
     switch (decision->what) {
     case WK_DO_NOTHING:
-        return turn_of(!is_in_its_pod(job) || wk_launcher_check_gone(job, error), TURN_DONE);
+        return turn_of(check_done(job, error), TURN_DONE);
     case WK_DO_PAUSE:
         return turn_of(wk_run_check(job->run, error) && wk_memory_pause(job, error), TURN_DONE);
     case WK_DO_UNPAUSE:
@@ -122,7 +139,7 @@ aim_is_reached(WkJob *job)
 {
     if (job->aim == WK_AIM_DISCARD && job->tried)
         return job->record->state == WK_LEDGER_NONE;
-    return job->aim == WK_AIM_RECOVER || job->aim == WK_AIM_CANCEL;
+    return job->aim == WK_AIM_RECOVER;
 }
 
 static Turn
@@ -135,6 +152,8 @@ act_at_rest(WkJob *job, GError **error)
     const WkDecision *decision;
     WkPlace place;
 
+    if (job->aim == WK_AIM_CANCEL)
+        return turn_of(wk_memory_undo_pause(job, error), TURN_DONE);
     if (aim_is_reached(job))
         return TURN_DONE;
     if (job->aim == WK_AIM_STOP)

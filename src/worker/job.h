@@ -79,9 +79,10 @@ typedef struct {
     GError *failed; /* why the try failed; reported once the guest is back in order */
     gboolean tried; /* the aim's own procedure ran once */
     gboolean asked_to_stop;
-    gboolean unpaused;   /* its CPUs were let run: the clock wants setting */
-    gboolean started;    /* it was started after a fallback had stopped it */
-    WkTarget did_target; /* where it was saved to, or resumed from */
+    gboolean asked_to_pause; /* by this operation, perhaps in an earlier try */
+    gboolean unpaused;       /* its CPUs were let run: the clock wants setting */
+    gboolean started;        /* it was started after a fallback had stopped it */
+    WkTarget did_target;     /* where it was saved to, or resumed from */
     WkImageFollower *follower;
     char body_digest[WK_DIGEST_LENGTH + 1]; /* of the file that follows, by this job or a try before
                                                it: read while libvirt loaded it */

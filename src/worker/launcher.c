@@ -257,6 +257,17 @@ wk_launcher_pause(WkJob *job, WkStep step, GError **error)
            && job->cluster->calls->pause(job->cluster->data, error);
 }
 
+gboolean
+wk_launcher_await_paused(WkJob *job, GError **error)
+{
+    if (job->vmi != NULL)
+        return job->cluster->calls->await_paused(job->cluster->data, job->vmi->uid, error);
+    wk_error_set(error, WK_ERROR_UNAVAILABLE, "SourceAway",
+                 "guest '%s': it is paused, and there is no VirtualMachineInstance of it",
+                 job->name);
+    return FALSE;
+}
+
 /* KubeVirt refuses where it does not know of the pause: what libvirt has paused then is resumed by
  * libvirt. */
 gboolean

@@ -32,6 +32,8 @@ gboolean wk_launcher_precheck(WkJob *job, WkTarget target, GError **error);
 /* The lock onto the VMI as last seen. UNAVAILABLE "GuestBusy" when it changes all the time, or went
  * meanwhile. */
 gboolean wk_launcher_lock(WkJob *job, WkStep step, GError **error);
+/* Until KubeVirt has heard of a pause that libvirt says is there. */
+gboolean wk_launcher_await_paused(WkJob *job, GError **error);
 /* Pause and unpause by KubeVirt, since a raw pause is undone by it within a second. */
 gboolean wk_launcher_pause(WkJob *job, WkStep step, GError **error);
 gboolean wk_launcher_unpause(WkJob *job, WkStep step, GError **error);

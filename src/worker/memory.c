@@ -53,10 +53,35 @@ unpause_guest(WkJob *job, GError **error)
 gboolean
 wk_memory_pause(WkJob *job, GError **error)
 {
-    if (!pause_guest(job, error) || !confirm(job, WK_POWER_PAUSED, error))
+    if (!pause_guest(job, error))
         return FALSE;
+    job->asked_to_pause = TRUE;
+    return confirm(job, WK_POWER_PAUSED, error) && wk_memory_is_paused(job, error);
+}
+
+/* Two have to say so (I3): libvirt, that the CPUs stand; and in a pod KubeVirt, that it knows of
+ * it, since a pause that it does not know of is ended by it within a second. */
+gboolean
+wk_memory_is_paused(WkJob *job, GError **error)
+{
+    if (wk_launcher_has(job) && !wk_launcher_await_paused(job, error))
+        return FALSE;
+    if (!job->asked_to_pause)
+        return TRUE;
     job->did_target = WK_TARGET_MEMORY;
     return commit_memory(job, WK_STEP_PAUSE_COMMIT, WK_TARGET_MEMORY, FALSE, error);
+}
+
+gboolean
+wk_memory_undo_pause(WkJob *job, GError **error)
+{
+    if (!job->asked_to_pause || job->record->state != WK_LEDGER_NONE
+        || job->record->paused_to != WK_TARGET_NONE || job->look.power != WK_POWER_PAUSED)
+        return TRUE;
+    if (!unpause_guest(job, error))
+        return FALSE;
+    job->asked_to_pause = FALSE;
+    return wk_job_look_domain(job, error);
 }
 
 gboolean

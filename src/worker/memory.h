@@ -9,6 +9,12 @@ G_BEGIN_DECLS
 
 /* Pauses the guest, confirms it by its state, records it. */
 gboolean wk_memory_pause(WkJob *job, GError **error);
+/* A suspend found it paused: by an earlier try of this operation, or by somebody else. */
+gboolean wk_memory_is_paused(WkJob *job, GError **error);
+
+/* A suspend to memory is given up that paused the guest and did not come to be told: it runs on
+ * (I7). */
+gboolean wk_memory_undo_pause(WkJob *job, GError **error);
 
 /* Lets a guest that is paused in memory run, confirms it. */
 gboolean wk_memory_unpause(WkJob *job, GError **error);

@@ -7,6 +7,8 @@
 #define NAME "vm"
 #define VM   NAME "-vm"
 
+#define KE_ORIGIN "{.status.lifecycleState.origin}"
+
 static int
 start_node(void **state)
 {
@@ -28,9 +30,26 @@ start(void)
 static int
 teardown(void **state G_GNUC_UNUSED)
 {
+    lab_ok(lab_standin_reset(&error));
     lab_ok(lab_vm_delete(NAME, &error)); /* no lock is left behind */
     lab_ok(lab_agent_kill(&error));
     return 0;
+}
+
+#define PAUSED "{.status.conditions[?(@.type==\"Paused\")].status}"
+
+/* Suspended is told once KubeVirt knows of it as well. */
+static void
+check_told(gint64 began_us)
+{
+    g_autofree char *paused = NULL;
+
+    ke_until(NAME, KE_STATE, "Suspended");
+    print_message("# suspended to memory, as kubectl sees it: %d ms\n",
+                  (int)((g_get_monotonic_time() - began_us) / 1000));
+    lab_ok((paused = lab_vmi_get(NAME, PAUSED, &error)) != NULL);
+    assert_string_equal(paused, "True");
+    ke_check(NAME, KE_ORIGIN, "spec");
 }
 
 static void
@@ -39,18 +58,50 @@ test_memory(void **state G_GNUC_UNUSED)
     g_autofree char *domain = lab_vm_domain(NAME);
     g_autofree char *before = NULL;
     g_autofree char *after = NULL;
+    gint64 began_us;
 
     start();
     lab_ok((before = lab_guest_nonce(domain, &error)) != NULL);
+    began_us = g_get_monotonic_time();
     ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\"}");
-    ke_until(NAME, KE_STATE, "Suspended");
+    check_told(began_us);
     ke_until(NAME, KE_ACTION, "");
-    lab_ok(lab_vmi_wait(NAME, "{.status.conditions[?(@.type==\"Paused\")].status}", "True", 10000,
-                        &error));
     ke_act(NAME, "{\"action\":\"resume\"}");
     ke_until(NAME, KE_STATE, "Running");
     lab_ok((after = lab_guest_nonce(domain, &error)) != NULL);
     assert_string_equal(before, after);
+}
+
+/* KubeVirt takes longer than it is waited for in one try. */
+static void
+test_memory_told_late(void **state G_GNUC_UNUSED)
+{
+    gint64 began_us;
+
+    start();
+    lab_ok(lab_standin_set("PausedLagMs", 7000, &error));
+    began_us = g_get_monotonic_time();
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\"}");
+    check_told(began_us);
+    assert_true(g_get_monotonic_time() - began_us > 7 * G_USEC_PER_SEC);
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_STATE, "Running");
+}
+
+/* It never says so: the guest runs on, and that is told. */
+static void
+test_memory_never_told(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *domain = lab_vm_domain(NAME);
+
+    start();
+    lab_ok(lab_standin_set("PausedLagMs", 600000, &error));
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"memory\",\"timeoutSeconds\":8}");
+    lab_ok(lab_guest_wait_quiet(domain, LAB_WAIT_MS, &error));
+    ke_until(NAME, KE_DONE_REASON, "Timeout");
+    ke_until_event(NAME, "SuspendFailed");
+    ke_until(NAME, KE_STATE, "Running");
+    lab_ok(lab_guest_wait_ticking(domain, LAB_WAIT_MS, &error));
 }
 
 static void
@@ -107,6 +158,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_memory, teardown),
+        cmocka_unit_test_teardown(test_memory_told_late, teardown),
+        cmocka_unit_test_teardown(test_memory_never_told, teardown),
         cmocka_unit_test_teardown(test_disk, teardown),
         cmocka_unit_test_teardown(test_server_restarts, teardown),
     };

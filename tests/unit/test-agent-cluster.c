@@ -3,7 +3,7 @@
 
 #include "unit.h"
 
-#include "agent/cluster.h"
+#include "agent/cluster_private.h"
 #include "kubevirt-fixture.h"
 
 /* A worker's questions, with the scripted server behind the main loop. */
@@ -166,6 +166,131 @@ test_claim_unread(void **state)
     }
 }
 
+/* ---- KubeVirt's word of a pause ---- */
+
+#define PAUSED                                                                                     \
+    ",\"finalizers\":[]},\"status\":{\"conditions\":[{\"type\":\"Paused\",\"status\":\"True\","    \
+    "\"reason\":\"PausedByUser\"}]"
+
+static gboolean
+ask_paused(Work *work)
+{
+    return work->cluster->calls->await_paused(work->cluster->data, "u-1", &work->error);
+}
+
+static void
+tell(Fixture *self, const char *name, const char *uid, WkVmiPaused paused)
+{
+    g_autoptr(WkVmi) vmi = ask_make_vmi();
+
+    g_free(vmi->name);
+    vmi->name = g_strdup(name);
+    g_free(vmi->uid);
+    vmi->uid = g_strdup(uid);
+    vmi->paused = paused;
+    wk_cluster_link_tell_vmi(self->link, vmi);
+}
+
+static void
+begin_paused(Fixture *self, Work *work, const char *vmi)
+{
+    begin(self, work, ask_paused);
+    fake_call_answer(ask_next_call(self->api, "GET", VMI_PATH), 200, NULL, vmi);
+    fake_settle();
+}
+
+/* The watch may have told of it before it was asked for. */
+static void
+test_paused_already(void **state)
+{
+    g_auto(Work) work = { 0 };
+
+    begin_paused(*state, &work, VMI_OF("u-1", PAUSED));
+    finish(&work);
+    assert_true(work.ok);
+}
+
+/* What else the watch tells is no answer. */
+static void
+test_paused_by_watch(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    begin_paused(self, &work, VMI_OF("u-1", ""));
+    tell(self, "web-vm", "u-1", WK_PAUSED_NO);
+    tell(self, "other", "u-1", WK_PAUSED_BY_USER);
+    tell(self, "other", "u-2", WK_PAUSED_NO);
+    assert_int_equal(self->link->waiting->len, 1);
+    tell(self, "web-vm", "u-1", WK_PAUSED_BY_USER);
+    assert_int_equal(self->link->waiting->len, 0);
+    finish(&work);
+    assert_true(work.ok);
+    tell(self, "web-vm", "u-1", WK_PAUSED_BY_USER);
+}
+
+static void
+test_paused_replaced(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    begin_paused(self, &work, VMI_OF("u-1", ""));
+    tell(self, "web-vm", "u-2", WK_PAUSED_BY_USER);
+    finish(&work);
+    assert_failed(&work, WK_ERROR_UNAVAILABLE, "GuestBusy");
+}
+
+static void
+test_paused_not_told(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    assert_int_equal(self->link->paused_ms, 5000);
+    self->link->paused_ms = 20;
+    begin_paused(self, &work, VMI_OF("u-1", ""));
+    finish(&work);
+    assert_non_null(strstr(work.error->message, "no condition Paused"));
+    assert_failed(&work, WK_ERROR_UNAVAILABLE, "GuestBusy");
+}
+
+/* A look that failed is made good by the watch; one that answers too late is nobody's. */
+static void
+test_paused_look_fails(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+    g_auto(Work) late = { 0 };
+    FakeCall *call;
+
+    begin(self, &work, ask_paused);
+    fake_call_fail(ask_next_call(self->api, "GET", VMI_PATH), 403, NULL, "Forbidden", "no");
+    fake_settle();
+    tell(self, "web-vm", "u-1", WK_PAUSED_BY_USER);
+    finish(&work);
+    assert_true(work.ok);
+    begin(self, &late, ask_paused);
+    call = ask_next_call(self->api, "GET", VMI_PATH);
+    tell(self, "web-vm", "u-1", WK_PAUSED_BY_USER);
+    finish(&late);
+    fake_call_answer(call, 200, NULL, VMI_OF("u-1", PAUSED));
+    fake_settle();
+    assert_true(late.ok);
+}
+
+static void
+test_paused_closed(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    begin_paused(self, &work, VMI_OF("u-1", ""));
+    wk_cluster_link_close(self->link);
+    finish(&work);
+    assert_failed(&work, WK_ERROR_UNAVAILABLE, NULL);
+}
+
 /* ---- the client goes ---- */
 
 static void
@@ -185,8 +310,17 @@ test_closed(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = { TEST(test_claim), TEST(test_claim_unread),
-                                        TEST(test_closed) };
+    const struct CMUnitTest tests[] = {
+        TEST(test_claim),
+        TEST(test_claim_unread),
+        TEST(test_paused_already),
+        TEST(test_paused_by_watch),
+        TEST(test_paused_replaced),
+        TEST(test_paused_not_told),
+        TEST(test_paused_look_fails),
+        TEST(test_paused_closed),
+        TEST(test_closed),
+    };
 
     return cmocka_run_group_tests_name("agent/cluster", tests, NULL, NULL);
 }

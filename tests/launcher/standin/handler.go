@@ -38,6 +38,7 @@ type sighting struct {
 	failures  int
 	notBefore time.Time
 	killAfter time.Time
+	pausedAt  time.Time // of its present pause; zero: it is not paused
 }
 
 func runNode() {
@@ -141,11 +142,27 @@ func (h *Handler) sync(name string) time.Duration {
 	if !s.gone {
 		again = h.act(vmi, s, domain, told)
 	}
-	if err := h.describe(vmi, s, domain); err != nil && !hasCode(err, 404) {
+	lag := s.pausedLag(domain)
+	if err := h.describe(vmi, s, domain, lag); err != nil && !hasCode(err, 404) {
 		log.Printf("VMI %s: %v", name, err)
 		return 500 * time.Millisecond
 	}
+	if lag > 0 && (again == 0 || lag < again) {
+		return lag
+	}
 	return again
+}
+
+// pausedLag: how long the condition Paused is still to be kept back.
+func (s *sighting) pausedLag(domain Domain) time.Duration {
+	if domain.State != "paused" {
+		s.pausedAt = time.Time{}
+		return 0
+	}
+	if s.pausedAt.IsZero() {
+		s.pausedAt = time.Now()
+	}
+	return ms(readSettings().PausedLagMs) - time.Since(s.pausedAt)
 }
 
 // looksMigrating: virt-handler takes such a domain for one that comes in by migration and leaves
@@ -308,7 +325,7 @@ func phaseOf(vmi Obj, domain Domain) string {
 	return phase
 }
 
-func (h *Handler) describe(vmi Obj, s *sighting, domain Domain) error {
+func (h *Handler) describe(vmi Obj, s *sighting, domain Domain, lag time.Duration) error {
 	return h.change(vmi, func(vmi Obj) bool {
 		phase := phaseOf(vmi, domain)
 		if s.gone && !final(vmi) && phase != "Succeeded" {
@@ -323,6 +340,9 @@ func (h *Handler) describe(vmi Obj, s *sighting, domain Domain) error {
 		changed = setCondition(vmi, "LiveMigratable", "False", "DisksNotLiveMigratable",
 			"cannot migrate VMI: PVC is not shared") || changed
 		status, reason := pausedCondition(domain)
+		if lag > 0 {
+			status, reason = "", ""
+		}
 		return setCondition(vmi, "Paused", status, reason, "") || changed
 	})
 }

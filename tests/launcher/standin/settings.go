@@ -26,6 +26,7 @@ type Settings struct {
 	KillWaitMs       int // and after KillVMI
 	QemuTimeoutMs    int // until the domain must be defined, and until QEMU must run
 	SyncRetryMs      int // first retry after a failed sync, doubled each time up to 64 times
+	PausedLagMs      int // from a pause to the VMI's condition
 }
 
 func readSettings() Settings {

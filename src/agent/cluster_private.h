@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "agent/cluster.h"
+
+G_BEGIN_DECLS
+
+/* Private to agent/cluster*.c: how one question gets to the main thread, and its answer back. */
+
+typedef struct _WkClusterCall WkClusterCall;
+
+struct _WkClusterLink {
+    WkKube *kube;       /* main thread; NULL: closed */
+    GPtrArray *waiting; /* main thread (element-type WkClusterCall), references: for a change */
+    guint paused_ms;    /* patience with KubeVirt's word of a pause */
+};
+
+/* What the calls of one job are about. */
+typedef struct {
+    WkClusterLink *link;
+    char *ns;
+    char *name; /* of VM and VMI */
+    char *node_name;
+    WkOwner wukong;
+} WkClusterAbout;
+
+/* One question on its way. The worker waits, the main thread asks; whoever is last frees it. */
+struct _WkClusterCall {
+    WkClusterLink *link;
+    void (*ask)(WkClusterCall *call, WkKube *kube);
+    char *ns;
+    char *name;
+    char *uid;
+    gboolean flag;
+    WkVmi *vmi;
+
+    /* Main thread, of one that waits for a change (cluster_wait.c). */
+    GSource *patience; /* NULL: it does not wait */
+
+    GMutex lock;
+    GCond answered;
+    gboolean done;
+    GError *error;
+    gpointer result;
+    GDestroyNotify result_free;
+};
+
+/* Worker. Strings are copied. Returns: (transfer full). */
+WkClusterCall *wk_cluster_call_new(const WkClusterAbout *about, const char *name,
+                                   void (*ask)(WkClusterCall *call, WkKube *kube));
+void wk_cluster_call_unref(gpointer call); /* any thread */
+
+/* Worker: blocks. Returns: TRUE once it was answered without an error. */
+gboolean wk_cluster_call_make(WkClusterCall *call, GError **error);
+
+/* Main thread. Takes @error and @result (transfer full), and the reference that ask() got. */
+void wk_cluster_call_answer(WkClusterCall *call, GError *error, gpointer result,
+                            GDestroyNotify result_free);
+
+/* cluster_wait.c */
+gboolean wk_cluster_await_paused(gpointer about, const char *vmi_uid, GError **error);
+/* Main thread: whoever waits is answered that it can't be asked any more. */
+void wk_cluster_wait_end(WkClusterLink *self);
+
+G_END_DECLS

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "agent/cluster_private.h"
+
+#include "base/error.h"
+#include "kube/kubevirt_request.h"
+
+/* Questions whose answer is a change that is still to come: told by the watches, or found by one
+ * look, in case the watch has told of it before. Main thread but for the last function. */
+
+static void
+settle(WkClusterCall *call, GError *error)
+{
+    g_source_destroy(call->patience);
+    g_clear_pointer(&call->patience, g_source_unref);
+    wk_cluster_call_answer(call, error, NULL, NULL);
+    g_ptr_array_remove_fast(call->link->waiting, call);
+}
+
+static void
+wait_for(WkClusterCall *call, guint ms, GSourceFunc gave_up)
+{
+    call->patience = g_timeout_source_new(ms);
+    g_source_set_callback(call->patience, gave_up, call, NULL);
+    (void)g_source_attach(call->patience, NULL);
+    g_ptr_array_add(call->link->waiting, g_atomic_rc_box_acquire(call));
+}
+
+void
+wk_cluster_wait_end(WkClusterLink *self)
+{
+    while (self->waiting->len > 0) {
+        GError *error = NULL;
+
+        wk_error_set(&error, WK_ERROR_UNAVAILABLE, NULL, "the API server can't be asked any more");
+        settle(g_ptr_array_index(self->waiting, 0), error);
+    }
+}
+
+/* ---- KubeVirt's word of a pause ---- */
+
+static void
+take_vmi(WkClusterCall *call, const WkVmi *vmi)
+{
+    GError *error = NULL;
+
+    if (!g_str_equal(vmi->uid, call->uid)) {
+        wk_error_set(&error, WK_ERROR_UNAVAILABLE, "GuestBusy",
+                     "VirtualMachineInstance %s/%s is another one by now", vmi->ns, vmi->name);
+        settle(call, error);
+    } else if (vmi->paused != WK_PAUSED_NO) {
+        settle(call, NULL);
+    }
+}
+
+void
+wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi)
+{
+    /* downwards: what is settled gives its place to one that was asked already */
+    for (guint i = self->waiting->len; i > 0; i--) {
+        WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
+
+        if (g_str_equal(call->ns, vmi->ns) && g_str_equal(call->name, vmi->name))
+            take_vmi(call, vmi);
+    }
+}
+
+static void
+on_fresh_vmi(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    WkClusterCall *call = data;
+    g_autoptr(WkVmi) vmi = wk_kubevirt_get_fresh_vmi_finish(call->link->kube, result, NULL);
+
+    if (vmi != NULL && call->patience != NULL)
+        take_vmi(call, vmi);
+    wk_cluster_call_unref(call);
+}
+
+static gboolean
+on_not_paused(gpointer data)
+{
+    WkClusterCall *call = data;
+    GError *error = NULL;
+
+    wk_error_set(&error, WK_ERROR_UNAVAILABLE, "GuestBusy",
+                 "VirtualMachineInstance %s/%s has no condition Paused, although its guest is "
+                 "paused: KubeVirt does not know of it yet",
+                 call->ns, call->name);
+    settle(call, error);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+ask_paused(WkClusterCall *call, WkKube *kube)
+{
+    wait_for(call, call->link->paused_ms, on_not_paused);
+    wk_kubevirt_get_fresh_vmi(kube, call->ns, call->name, NULL, on_fresh_vmi,
+                              g_atomic_rc_box_acquire(call));
+}
+
+/* Worker. */
+gboolean
+wk_cluster_await_paused(gpointer data, const char *vmi_uid, GError **error)
+{
+    const WkClusterAbout *about = data;
+    WkClusterCall *call = wk_cluster_call_new(about, about->name, ask_paused);
+    gboolean ok;
+
+    call->uid = g_strdup(vmi_uid);
+    ok = wk_cluster_call_make(call, error);
+    wk_cluster_call_unref(call);
+    return ok;
+}
