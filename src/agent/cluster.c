@@ -71,6 +71,16 @@ on_claim(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 }
 
 static void
+on_pin(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    WkClusterCall *call = data;
+    GError *error = NULL;
+    WkPin *pin = wk_kubevirt_get_pin_finish(call->link->kube, result, &error);
+
+    wk_cluster_call_answer(call, error, pin, (GDestroyNotify)wk_pin_free);
+}
+
+static void
 ask_vmi(WkClusterCall *call, WkKube *kube)
 {
     wk_kubevirt_get_fresh_vmi(kube, call->ns, call->name, NULL, on_vmi, call);
@@ -135,6 +145,24 @@ static void
 ask_claim(WkClusterCall *call, WkKube *kube)
 {
     wk_kubevirt_get_claim(kube, call->ns, call->name, NULL, on_claim, call);
+}
+
+static void
+ask_look_pin(WkClusterCall *call, WkKube *kube)
+{
+    wk_kubevirt_get_pin(kube, call->ns, call->name, NULL, on_pin, call);
+}
+
+static void
+ask_pin(WkClusterCall *call, WkKube *kube)
+{
+    wk_kubevirt_pin(kube, call->ns, call->pin, call->node, NULL, on_done, call);
+}
+
+static void
+ask_unpin(WkClusterCall *call, WkKube *kube)
+{
+    wk_kubevirt_unpin(kube, call->ns, call->name, call->uid, call->node, NULL, on_done, call);
 }
 
 /* ---- what the worker calls ---- */
@@ -254,21 +282,61 @@ set_autostart(const WkClusterAbout *guest, gboolean autostart, GError **error)
     return FALSE;
 }
 
+/* Asks for a start where the VM's run strategy needs that. */
 static gboolean
-let_start(gpointer data, gboolean may, GError **error)
+start_vm(const WkClusterAbout *guest, GError **error)
 {
-    const WkClusterAbout *guest = data;
     g_autoptr(WkVm) vm = NULL;
 
-    if (!set_autostart(guest, may, error))
-        return FALSE;
-    if (!may)
-        return TRUE;
     if (!fetch(guest, guest->name, ask_vm, (gpointer *)&vm, error))
         return FALSE;
     if (vm == NULL || !wk_run_strategy_row(vm->strategy)->needs_start || vm->requests > 0)
         return TRUE;
-    return make_and_drop(call_own(data, ask_start), error);
+    return make_and_drop(call_own(guest, ask_start), error);
+}
+
+static gboolean
+let_start(gpointer data, gboolean may, GError **error)
+{
+    return set_autostart(data, may, error) && (!may || start_vm(data, error));
+}
+
+/* A Wukong that is gone says nothing. */
+static gboolean
+look_pin(gpointer data, WkPin **pin, GError **error)
+{
+    const WkClusterAbout *guest = data;
+
+    *pin = NULL;
+    if (guest->wukong.uid == NULL)
+        return TRUE;
+    if (!fetch(guest, guest->wukong.name, ask_look_pin, (gpointer *)pin, error))
+        return FALSE;
+    if (*pin != NULL && !g_str_equal((*pin)->uid, guest->wukong.uid))
+        g_clear_pointer(pin, wk_pin_free);
+    return TRUE;
+}
+
+static gboolean
+start_pinned(gpointer data, const WkPin *pin, GError **error)
+{
+    const WkClusterAbout *guest = data;
+    WkClusterCall *call = wk_cluster_call_new(guest, pin->wukong, ask_pin);
+
+    call->node = g_strdup(guest->node_name);
+    call->pin = wk_pin_copy(pin);
+    return make_and_drop(call, error) && start_vm(guest, error);
+}
+
+static gboolean
+unpin(gpointer data, const char *wukong, const char *uid, GError **error)
+{
+    const WkClusterAbout *guest = data;
+    WkClusterCall *call = wk_cluster_call_new(guest, wukong, ask_unpin);
+
+    call->node = g_strdup(guest->node_name);
+    call->uid = g_strdup(uid);
+    return make_and_drop(call, error);
 }
 
 static GPtrArray *
@@ -311,6 +379,10 @@ static const WkClusterCalls calls = { .look = look,
                                       .await_paused = wk_cluster_await_paused,
                                       .unpause = unpause_guest,
                                       .let_start = let_start,
+                                      .look_pin = look_pin,
+                                      .start_pinned = start_pinned,
+                                      .await_pinned = wk_cluster_await_pinned,
+                                      .unpin = unpin,
                                       .list_pods = list_pods,
                                       .get_claim = get_claim,
                                       .free = guest_free };

@@ -22,6 +22,7 @@ void wk_cluster_link_close(WkClusterLink *self);         /* main thread: the cli
 
 /* Main thread: what a watch tells. Workers wait for some of it. */
 void wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi);
+void wk_cluster_link_tell_vm(WkClusterLink *self, const WkVm *vm);
 
 typedef struct {
     const char *ns;

@@ -8,6 +8,8 @@
 
 /* KubeVirt's node agent writes the condition at libvirt's event, some 100 ms later. */
 #define PAUSED_PATIENCE_MS 5000
+/* An operator reconciles a Wukong as soon as it changes. */
+#define PINNED_PATIENCE_MS 10000
 
 WkClusterLink *
 wk_cluster_link_new(WkKube *kube)
@@ -17,6 +19,7 @@ wk_cluster_link_new(WkKube *kube)
     self->kube = kube;
     self->waiting = g_ptr_array_new_with_free_func(wk_cluster_call_unref);
     self->paused_ms = PAUSED_PATIENCE_MS;
+    self->pinned_ms = PINNED_PATIENCE_MS;
     return self;
 }
 
@@ -59,12 +62,14 @@ call_clear(gpointer data)
         call->result_free(call->result);
     g_clear_error(&call->error);
     wk_vmi_free(call->vmi);
+    wk_pin_free(call->pin);
     wk_cluster_link_unref(call->link);
     g_mutex_clear(&call->lock);
     g_cond_clear(&call->answered);
     g_free(call->ns);
     g_free(call->name);
     g_free(call->uid);
+    g_free(call->node);
 }
 
 void

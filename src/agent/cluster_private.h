@@ -13,6 +13,7 @@ struct _WkClusterLink {
     WkKube *kube;       /* main thread; NULL: closed */
     GPtrArray *waiting; /* main thread (element-type WkClusterCall), references: for a change */
     guint paused_ms;    /* patience with KubeVirt's word of a pause */
+    guint pinned_ms;    /* and with an operator that takes a node selector over */
 };
 
 /* What the calls of one job are about. */
@@ -31,10 +32,13 @@ struct _WkClusterCall {
     char *ns;
     char *name;
     char *uid;
+    char *node;
     gboolean flag;
     WkVmi *vmi;
+    WkPin *pin;
 
     /* Main thread, of one that waits for a change (cluster_wait.c). */
+    gboolean for_vm;   /* it waits for a VM's change, not a VMI's */
     GSource *patience; /* NULL: it does not wait */
 
     GMutex lock;
@@ -59,6 +63,7 @@ void wk_cluster_call_answer(WkClusterCall *call, GError *error, gpointer result,
 
 /* cluster_wait.c */
 gboolean wk_cluster_await_paused(gpointer about, const char *vmi_uid, GError **error);
+gboolean wk_cluster_await_pinned(gpointer about, gboolean *pinned, GError **error);
 /* Main thread: whoever waits is answered that it can't be asked any more. */
 void wk_cluster_wait_end(WkClusterLink *self);
 

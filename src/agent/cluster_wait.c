@@ -7,14 +7,15 @@
 #include "kube/kubevirt_request.h"
 
 /* Questions whose answer is a change that is still to come: told by the watches, or found by one
- * look, in case the watch has told of it before. Main thread but for the last function. */
+ * look, in case the watch has told of it before. Main thread but for the await functions. */
 
+/* @result: a constant, or NULL. */
 static void
-settle(WkClusterCall *call, GError *error)
+settle(WkClusterCall *call, GError *error, gpointer result)
 {
     g_source_destroy(call->patience);
     g_clear_pointer(&call->patience, g_source_unref);
-    wk_cluster_call_answer(call, error, NULL, NULL);
+    wk_cluster_call_answer(call, error, result, NULL);
     g_ptr_array_remove_fast(call->link->waiting, call);
 }
 
@@ -27,6 +28,12 @@ wait_for(WkClusterCall *call, guint ms, GSourceFunc gave_up)
     g_ptr_array_add(call->link->waiting, g_atomic_rc_box_acquire(call));
 }
 
+static gboolean
+is_about(const WkClusterCall *call, const char *ns, const char *name)
+{
+    return g_str_equal(call->ns, ns) && g_str_equal(call->name, name);
+}
+
 void
 wk_cluster_wait_end(WkClusterLink *self)
 {
@@ -34,7 +41,7 @@ wk_cluster_wait_end(WkClusterLink *self)
         GError *error = NULL;
 
         wk_error_set(&error, WK_ERROR_UNAVAILABLE, NULL, "the API server can't be asked any more");
-        settle(g_ptr_array_index(self->waiting, 0), error);
+        settle(g_ptr_array_index(self->waiting, 0), error, NULL);
     }
 }
 
@@ -48,9 +55,9 @@ take_vmi(WkClusterCall *call, const WkVmi *vmi)
     if (!g_str_equal(vmi->uid, call->uid)) {
         wk_error_set(&error, WK_ERROR_UNAVAILABLE, "GuestBusy",
                      "VirtualMachineInstance %s/%s is another one by now", vmi->ns, vmi->name);
-        settle(call, error);
+        settle(call, error, NULL);
     } else if (vmi->paused != WK_PAUSED_NO) {
-        settle(call, NULL);
+        settle(call, NULL, NULL);
     }
 }
 
@@ -61,7 +68,7 @@ wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi)
     for (guint i = self->waiting->len; i > 0; i--) {
         WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
 
-        if (g_str_equal(call->ns, vmi->ns) && g_str_equal(call->name, vmi->name))
+        if (!call->for_vm && is_about(call, vmi->ns, vmi->name))
             take_vmi(call, vmi);
     }
 }
@@ -87,7 +94,7 @@ on_not_paused(gpointer data)
                  "VirtualMachineInstance %s/%s has no condition Paused, although its guest is "
                  "paused: KubeVirt does not know of it yet",
                  call->ns, call->name);
-    settle(call, error);
+    settle(call, error, NULL);
     return G_SOURCE_REMOVE;
 }
 
@@ -109,6 +116,68 @@ wk_cluster_await_paused(gpointer data, const char *vmi_uid, GError **error)
 
     call->uid = g_strdup(vmi_uid);
     ok = wk_cluster_call_make(call, error);
+    wk_cluster_call_unref(call);
+    return ok;
+}
+
+/* ---- the operator's answer to a pin ---- */
+
+static void
+take_vm(WkClusterCall *call, const WkVm *vm)
+{
+    if (g_strcmp0(vm->selected_node, call->node) == 0)
+        settle(call, NULL, GINT_TO_POINTER(TRUE));
+}
+
+void
+wk_cluster_link_tell_vm(WkClusterLink *self, const WkVm *vm)
+{
+    for (guint i = self->waiting->len; i > 0; i--) {
+        WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
+
+        if (call->for_vm && is_about(call, vm->ns, vm->name))
+            take_vm(call, vm);
+    }
+}
+
+static void
+on_fresh_vm(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    WkClusterCall *call = data;
+    g_autoptr(WkVm) vm = wk_kubevirt_get_fresh_vm_finish(call->link->kube, result, NULL);
+
+    if (vm != NULL && call->patience != NULL)
+        take_vm(call, vm);
+    wk_cluster_call_unref(call);
+}
+
+static gboolean
+on_not_pinned(gpointer data)
+{
+    settle(data, NULL, NULL);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+ask_pinned(WkClusterCall *call, WkKube *kube)
+{
+    call->for_vm = TRUE;
+    wait_for(call, call->link->pinned_ms, on_not_pinned);
+    wk_kubevirt_get_fresh_vm(kube, call->ns, call->name, NULL, on_fresh_vm,
+                             g_atomic_rc_box_acquire(call));
+}
+
+/* Worker. */
+gboolean
+wk_cluster_await_pinned(gpointer data, gboolean *pinned, GError **error)
+{
+    const WkClusterAbout *about = data;
+    WkClusterCall *call = wk_cluster_call_new(about, about->name, ask_pinned);
+    gboolean ok;
+
+    call->node = g_strdup(about->node_name);
+    ok = wk_cluster_call_make(call, error);
+    *pinned = ok && call->result != NULL;
     wk_cluster_call_unref(call);
     return ok;
 }

@@ -207,6 +207,12 @@ describe_suspend(const WkTask *task, const WkGuest *guest, const char **reason)
                                                        : "paused in memory");
 }
 
+static gboolean
+has_caveat(const WkTask *task)
+{
+    return task->caveat != NULL && *task->caveat != '\0';
+}
+
 static char *
 describe_success(const WkTask *task, const WkGuest *guest, const char **reason)
 {
@@ -223,8 +229,9 @@ describe_success(const WkTask *task, const WkGuest *guest, const char **reason)
         return g_strdup("started again");
     if (task->did_target == WK_TARGET_NONE && !task->unpaused)
         return g_strdup("already running");
-    return g_strdup_printf("resumed from %s in %s",
-                           task->did_target == WK_TARGET_DISK ? "disk" : "memory", time);
+    return g_strdup_printf("resumed from %s in %s%s%s",
+                           task->did_target == WK_TARGET_DISK ? "disk" : "memory", time,
+                           has_caveat(task) ? "; " : "", has_caveat(task) ? task->caveat : "");
 }
 
 static char *
@@ -355,8 +362,9 @@ wk_engine_finish_failure(WkEngine *self, WkTask *task)
     const gboolean cancelled = task->stopping && !task->timed_out;
     const char *reason = wk_error_get_reason(task->failure);
     g_autofree char *message = g_strdup_printf(
-        "%s %s: %s", verbs[task->op->action],
-        cancelled ? "cancelled" : (task->timed_out ? "timeout" : "failed"), task->failure->message);
+        "%s %s: %s%s%s", verbs[task->op->action],
+        cancelled ? "cancelled" : (task->timed_out ? "timeout" : "failed"), task->failure->message,
+        has_caveat(task) ? "; " : "", has_caveat(task) ? task->caveat : "");
 
     if (cancelled)
         finish(self, task, WK_OP_CANCELLED, task->superseded ? "Superseded" : "Cancelled", message);

@@ -274,6 +274,10 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
         task->did_target = job->did_target;
     task->unpaused = task->unpaused || job->unpaused;
     task->started = task->started || job->started;
+    if (job->caveat != NULL) {
+        g_free(task->caveat);
+        task->caveat = g_steal_pointer(&job->caveat);
+    }
 }
 
 void

@@ -275,6 +275,7 @@ on_vm(const WkVm *vm, gpointer data)
 {
     WkPodGuests *self = data;
 
+    wk_cluster_link_tell_vm(self->link, vm);
     retire_namesakes(self, vm->ns, vm->name, vm->uid);
     if (g_hash_table_contains(self->guests, vm->uid))
         wk_source_touch(self->source, vm->uid);

@@ -40,6 +40,7 @@ wk_task_unref(WkTask *self)
     g_free(self->uuid);
     g_free(self->stop_why);
     g_free(self->last_failure);
+    g_free(self->caveat);
     g_free(self);
 }
 

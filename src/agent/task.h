@@ -54,6 +54,7 @@ struct _WkTask {
     gboolean started;
     char body_digest[WK_DIGEST_LENGTH + 1]; /* of the image, as far as an earlier try read it */
     WkFileId body_digest_of;
+    char *caveat; /* what its message adds; NULL or "": nothing */
     guint64 rate_done_bytes;
     gint64 rate_at_us;
     gint64 try_began_us; /* monotonic */

@@ -66,6 +66,7 @@ G_BEGIN_DECLS
     X(RESTORE_COMMIT_RESTORING, "restore.commit-restoring", "recording the restore")               \
     X(RESTORE_COMMIT_BOOT, "restore.commit-boot", "recording this boot")                           \
     X(RESTORE_START_PAUSED, "restore.start-paused", "loading memory from disk")                    \
+    X(RELEASE_COMMIT_PIN, "release.commit-pin", "recording that the VM is pinned to this node")    \
     X(RELEASE_START, "release.start", "letting KubeVirt start the VM")                             \
     X(RELEASE_UNLOCK, "release.unlock", "unlocking the saved VMI")                                 \
     X(STAGE_LOCK, "stage.lock", "locking the new VMI")                                             \
@@ -105,6 +106,7 @@ G_BEGIN_DECLS
     X(SPENT_DESTROY, "spent.destroy", "ending a guest that must not run on")                       \
     X(SPENT_AUTOSTART_BACK, "spent.autostart-back", "giving autostart back")                       \
     X(SPENT_PERSIST, "spent.persist", "defining the guest anew")                                   \
+    X(SPENT_UNPIN, "spent.unpin", "taking the pin to this node off")                               \
     X(SPENT_UNLOCK, "spent.unlock", "unlocking the VM")                                            \
     X(SPENT_COMMIT_NONE, "spent.commit-none", "recording that nothing is saved")                   \
     X(QUARANTINE_COMMIT, "quarantine.commit", "recording that the image is held")                  \

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "base/error.h"
+#include "kube/canonical.h"
 #include "kube/kubevirt_request_private.h"
 
 #include <string.h>
@@ -59,6 +60,22 @@ wk_ask_answer(GTask *task, GAsyncResult *result, GError **error)
     const WkAsk *ask = g_task_get_task_data(task);
 
     return wk_kube_send_finish(ask->kube, result, error);
+}
+
+char *
+wk_ask_json_patch(const char *const tests[][2], const char *last)
+{
+    GString *body = g_string_new("[");
+
+    for (gsize i = 0; tests[i][0] != NULL; i++) {
+        g_autoptr(JsonNode) value = json_node_init_string(json_node_alloc(), tests[i][1]);
+        g_autofree char *text = wk_canonical_text(value);
+
+        g_string_append_printf(body, "%s{\"op\":\"test\",\"path\":\"%s\",\"value\":%s}",
+                               i > 0 ? "," : "", tests[i][0], text);
+    }
+    g_string_append_printf(body, "%s%s]", last != NULL ? "," : "", last != NULL ? last : "");
+    return g_string_free(body, FALSE);
 }
 
 /* ---- what a refusal means ---- */

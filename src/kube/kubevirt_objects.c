@@ -14,14 +14,17 @@
 /* ---- small changes ---- */
 
 /* Returns: (transfer full): the text of {"metadata":{"uid":UID, MORE...}}, with @spec if that is
- * not NULL (takes both): a merge patch of the object with exactly that uid. */
+ * not NULL (takes both): a merge patch of the object with exactly that uid; with @version not NULL,
+ * of exactly that state of it. */
 static char *
-merge_patch(const char *uid, const char *member, JsonObject *more, JsonObject *spec)
+merge_patch(const char *uid, const char *version, const char *member, JsonObject *more,
+            JsonObject *spec)
 {
     g_autoptr(JsonObject) body = json_object_new();
     JsonObject *metadata = json_object_new();
 
     json_object_set_string_member(metadata, "uid", uid);
+    wk_json_set_string(metadata, "resourceVersion", version);
     if (more != NULL)
         json_object_set_object_member(metadata, member, more);
     json_object_set_object_member(body, "metadata", metadata);
@@ -77,9 +80,106 @@ wk_kubevirt_set_autostart(WkKube *kube, const char *ns, const char *wukong, cons
     ask->wanted = autostart;
     json_object_set_boolean_member(strategy, "autoStart", autostart);
     json_object_set_object_member(spec, "startStrategy", strategy);
-    body = merge_patch(uid, NULL, NULL, spec);
+    body = merge_patch(uid, NULL, NULL, NULL, spec);
     wk_ask_send(task, "PATCH", WK_ASK_MERGE_PATCH_TYPE, body, on_autostart);
 }
+
+/* ---- on which node it may run ---- */
+
+/* As a JSON pointer has it. */
+#define SELECTOR_PATH "/spec/highAvailability/nodeSelector/kubernetes.io~1hostname"
+
+static void
+on_pinned(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) answer = wk_ask_answer(task, result, &error);
+    g_autoptr(WkPin) pin = answer != NULL ? wk_pin_parse(answer, &error) : NULL;
+
+    if (answer == NULL) {
+        wk_ask_return_judged(task, wk_ask_patch_meanings, error);
+        return;
+    }
+    if (pin != NULL && pin->node != NULL) {
+        g_task_return_boolean(task, TRUE);
+        return;
+    }
+    if (pin != NULL)
+        wk_error_set(&error, WK_ERROR_FAILED, "FieldsPruned",
+                     "the CRD of Wukongs drops spec.highAvailability.nodeSelector");
+    g_task_return_error(task, g_steal_pointer(&error));
+}
+
+/* Returns: (transfer full): the spec of the patch. */
+static JsonObject *
+pinned_spec(const char *node)
+{
+    JsonObject *selector = json_object_new();
+    JsonObject *availability = json_object_new();
+    JsonObject *strategy = json_object_new();
+    JsonObject *spec = json_object_new();
+
+    json_object_set_boolean_member(strategy, "autoStart", TRUE);
+    json_object_set_object_member(spec, "startStrategy", strategy);
+    json_object_set_string_member(selector, WK_HOSTNAME, node);
+    json_object_set_object_member(availability, "nodeSelector", selector);
+    json_object_set_object_member(spec, "highAvailability", availability);
+    return spec;
+}
+
+void
+wk_kubevirt_pin(WkKube *kube, const char *ns, const WkPin *pin, const char *node,
+                GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
+{
+    char *path = wk_ask_path(WK_WUKONG_PATH, ns, WUKONGS, pin->wukong, "");
+    GTask *task = wk_ask_new(kube, path, cancellable, callback, user_data, wk_kubevirt_done_finish);
+    g_autofree char *body =
+        merge_patch(pin->uid, pin->resource_version, NULL, NULL, pinned_spec(node));
+
+    wk_ask_send(task, "PATCH", WK_ASK_MERGE_PATCH_TYPE, body, on_pinned);
+}
+
+/* A test that did not hold: it is not ours any more. */
+static const WkAskMeaning unpin_meanings[] = {
+    { WK_ERROR_NOT_FOUND, "", -1, NULL },
+    { WK_ERROR_INVALID, "due to an error in our request", -1, NULL },
+    { WK_ERROR_INVALID, "metadata.uid", -1, NULL },
+    { 0, NULL, 0, NULL },
+};
+
+static void
+on_unpinned(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(GTask) task = data;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(JsonObject) answer = wk_ask_answer(task, result, &error);
+
+    if (answer != NULL)
+        g_task_return_boolean(task, TRUE);
+    else
+        wk_ask_return_judged(task, unpin_meanings, error);
+}
+
+void
+wk_kubevirt_unpin(WkKube *kube, const char *ns, const char *wukong, const char *uid,
+                  const char *node, GCancellable *cancellable, GAsyncReadyCallback callback,
+                  gpointer user_data)
+{
+    char *path = wk_ask_path(WK_WUKONG_PATH, ns, WUKONGS, wukong, "");
+    GTask *task = wk_ask_new(kube, path, cancellable, callback, user_data, wk_kubevirt_done_finish);
+    const char *const tests[][2] = {
+        { "/metadata/uid", uid },
+        { SELECTOR_PATH, node },
+        { NULL, NULL },
+    };
+    g_autofree char *body =
+        wk_ask_json_patch(tests, "{\"op\":\"remove\",\"path\":\"" SELECTOR_PATH "\"}");
+
+    wk_ask_send(task, "PATCH", WK_ASK_JSON_PATCH_TYPE, body, on_unpinned);
+}
+
+/* ---- the mark ---- */
 
 static void
 on_marked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
@@ -112,7 +212,7 @@ wk_kubevirt_mark_suspended(WkKube *kube, const char *ns, const char *vm, const c
         json_object_set_string_member(annotations, WK_ANNOTATION_SUSPENDED, "true");
     else
         json_object_set_null_member(annotations, WK_ANNOTATION_SUSPENDED);
-    body = merge_patch(uid, "annotations", annotations, NULL);
+    body = merge_patch(uid, NULL, "annotations", annotations, NULL);
     wk_ask_send(task, "PATCH", WK_ASK_MERGE_PATCH_TYPE, body, on_marked);
 }
 
@@ -168,6 +268,7 @@ return_parsed(GTask *task, GAsyncResult *result, Parse parse, GDestroyNotify des
 DEFINE_GET(fresh_vmi, WkVmi, wk_vmi, WK_KUBEVIRT_PATH, WK_ASK_VMIS)
 DEFINE_GET(fresh_vm, WkVm, wk_vm, WK_KUBEVIRT_PATH, WK_ASK_VMS)
 DEFINE_GET(claim, WkClaim, wk_claim, CORE_PATH, CLAIMS)
+DEFINE_GET(pin, WkPin, wk_pin, WK_WUKONG_PATH, WUKONGS)
 
 /* ---- pods ---- */
 

@@ -99,23 +99,6 @@ wk_kubevirt_done_finish(WkKube *kube G_GNUC_UNUSED, GAsyncResult *result, GError
 
 /* ---- the lock ---- */
 
-/* Returns: (transfer full): "[{op,path,value},...]" of a test for each of @tests, then @last. */
-static char *
-json_patch(const char *const tests[][2], const char *last)
-{
-    GString *body = g_string_new("[");
-
-    for (gsize i = 0; tests[i][0] != NULL; i++) {
-        g_autoptr(JsonNode) value = json_node_init_string(json_node_alloc(), tests[i][1]);
-        g_autofree char *text = wk_canonical_text(value);
-
-        g_string_append_printf(body, "%s{\"op\":\"test\",\"path\":\"%s\",\"value\":%s}",
-                               i > 0 ? "," : "", tests[i][0], text);
-    }
-    g_string_append_printf(body, "%s%s]", last != NULL ? "," : "", last != NULL ? last : "");
-    return g_string_free(body, FALSE);
-}
-
 /* What the server made of it must be what was asked for: only then is there no successor. */
 static WkVmi *
 check_locked(const WkAsk *ask, JsonObject *answer, GError **error)
@@ -179,7 +162,7 @@ lock_patch(const WkVmi *vmi)
                                     "\"" WK_VMI_LOCK "\"}"
                                   : "{\"op\":\"add\",\"path\":\"/metadata/finalizers\",\"value\":"
                                     "[\"" WK_VMI_LOCK "\"]}";
-    return json_patch(tests, add);
+    return wk_ask_json_patch(tests, add);
 }
 
 void
@@ -262,7 +245,7 @@ take_lock_off(GTask *task, const WkVmi *vmi)
         { NULL, NULL },
     };
     g_autofree char *last = g_strdup_printf("{\"op\":\"remove\",\"path\":\"%s\"}", place);
-    g_autofree char *body = json_patch(tests, last);
+    g_autofree char *body = wk_ask_json_patch(tests, last);
 
     wk_ask_send(task, "PATCH", WK_ASK_JSON_PATCH_TYPE, body, on_unlocked);
 }

@@ -36,6 +36,10 @@ void wk_ask_send(GTask *task, const char *method, const char *type, const char *
 /* In @answered. Returns: (transfer full), or NULL with @error. */
 JsonObject *wk_ask_answer(GTask *task, GAsyncResult *result, GError **error);
 
+/* Returns: (transfer full): "[{op,path,value},...]" of a test for each of @tests, up to a NULL,
+ * then @last (NULL: nothing more). */
+char *wk_ask_json_patch(const char *const tests[][2], const char *last);
+
 /* The first row that fits: with one code the server says what are several things here. No row: the
  * error as it is. */
 typedef struct {

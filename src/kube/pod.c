@@ -61,3 +61,20 @@ wk_claim_parse(JsonObject *object, GError **error)
     self->deleting = wk_object_peek(metadata, "deletionTimestamp") != NULL;
     return g_steal_pointer(&self);
 }
+
+WkPin *
+wk_pin_parse(JsonObject *object, GError **error)
+{
+    g_autoptr(WkPin) self = g_new0(WkPin, 1);
+    JsonObject *metadata = wk_json_get_object(object, "metadata");
+    JsonObject *availability =
+        wk_json_get_object(wk_json_get_object(object, "spec"), "highAvailability");
+    g_autofree char *ns = NULL;
+
+    if (!wk_object_need_identity(metadata, &ns, &self->wukong, &self->uid, error))
+        return NULL;
+    self->resource_version = wk_object_keep(metadata, "resourceVersion", WK_OBJECT_UID_MAX);
+    self->node = wk_object_keep(wk_json_get_object(availability, "nodeSelector"), WK_HOSTNAME,
+                                WK_OBJECT_NAME_MAX);
+    return g_steal_pointer(&self);
+}

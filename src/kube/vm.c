@@ -165,6 +165,8 @@ read_spec(WkVm *self, JsonObject *spec)
 
     self->strategy = read_strategy(spec);
     self->firmware_uuid = wk_object_keep_identifier(wk_json_get_object(domain, "firmware"), "uuid");
+    self->selected_node = wk_object_keep(wk_json_get_object(template, "nodeSelector"), WK_HOSTNAME,
+                                         WK_OBJECT_NAME_MAX);
     wk_vmi_read_volumes(template, self->volumes);
     self->template_hash = wk_vm_template_hash(spec);
 }

@@ -29,6 +29,7 @@ WkVmi *wk_vmi_parse(JsonObject *object, GError **error);
 WkVm *wk_vm_parse(JsonObject *object, GError **error);
 WkVmiPod *wk_vmi_pod_parse(JsonObject *object, GError **error);
 WkClaim *wk_claim_parse(JsonObject *object, GError **error);
+WkPin *wk_pin_parse(JsonObject *object, GError **error); /* of a Wukong */
 
 /*
  * (transfer full): the digest of what makes the next VMI of a VM: its instance type, and its

@@ -82,6 +82,8 @@ wk_record_copy(const WkRecord *self)
     copy->staged_for = g_strdup(self->staged_for);
     copy->template_hash = g_strdup(self->template_hash);
     copy->claims = g_strdup(self->claims);
+    copy->pinned_wukong = g_strdup(self->pinned_wukong);
+    copy->pinned_uid = g_strdup(self->pinned_uid);
     copy->disks = copy_disks(self->disks);
     return copy;
 }
@@ -94,6 +96,8 @@ clear_pod(WkRecord *self)
     g_clear_pointer(&self->staged_for, g_free);
     g_clear_pointer(&self->template_hash, g_free);
     g_clear_pointer(&self->claims, g_free);
+    g_clear_pointer(&self->pinned_wukong, g_free);
+    g_clear_pointer(&self->pinned_uid, g_free);
 }
 
 void

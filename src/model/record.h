@@ -63,6 +63,8 @@ typedef struct {
     char *staged_for;    /* the VMI in whose pod the image lies at M; NULL: in none */
     char *template_hash; /* what its VM was made of then (kube/vmi.h) */
     char *claims;        /* its PersistentVolumeClaims then (model/claims.h) */
+    char *pinned_wukong; /* the Wukong that we let name this node for the resume; NULL: none */
+    char *pinned_uid;    /* its uid */
 
     gint64 saved_at_us;
     gint64 verified_at_us; /* when the image was last read through; 0: never since the save */

@@ -324,7 +324,7 @@ wk_vm_new(void)
     return self;
 }
 
-#define N_VM_TEXTS 9
+#define N_VM_TEXTS 10
 static void
 list_vm_texts(WkVm *self, char **texts[N_VM_TEXTS])
 {
@@ -337,6 +337,7 @@ list_vm_texts(WkVm *self, char **texts[N_VM_TEXTS])
         &self->snapshot,
         &self->restore,
         &self->firmware_uuid,
+        &self->selected_node,
         &self->template_hash,
     };
 
@@ -392,5 +393,29 @@ wk_claim_free(WkClaim *self)
     g_free(self->name);
     g_free(self->uid);
     g_free(self->volume);
+    g_free(self);
+}
+
+WkPin *
+wk_pin_copy(const WkPin *self)
+{
+    WkPin *copy = g_new0(WkPin, 1);
+
+    copy->wukong = g_strdup(self->wukong);
+    copy->uid = g_strdup(self->uid);
+    copy->resource_version = g_strdup(self->resource_version);
+    copy->node = g_strdup(self->node);
+    return copy;
+}
+
+void
+wk_pin_free(WkPin *self)
+{
+    if (self == NULL)
+        return;
+    g_free(self->wukong);
+    g_free(self->uid);
+    g_free(self->resource_version);
+    g_free(self->node);
     g_free(self);
 }

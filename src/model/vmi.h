@@ -180,6 +180,7 @@ typedef struct {
     guint requests;              /* status.stateChangeRequests that are waiting */
     gboolean suspended_mark;     /* annotation wukong.novasphere.dev/suspended is "true" */
     char *firmware_uuid;         /* of the template; NULL: KubeVirt makes it from the name */
+    char *selected_node;         /* the template's nodeSelector under WK_HOSTNAME; NULL: none */
     char *template_hash;         /* of what the next VMI is made of, see kube/vmi.h; never NULL */
     GPtrArray *volumes;          /* (element-type WkVmiVolume): of the template */
 } WkVm;
@@ -214,6 +215,21 @@ typedef struct {
 
 void wk_claim_free(WkClaim *self); /* NULL is fine */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkClaim, wk_claim_free)
+
+/* Label of a node by which a pod is sent to it. */
+#define WK_HOSTNAME "kubernetes.io/hostname"
+
+/* A Wukong as far as it says on which node its guest may run (highAvailability.nodeSelector). */
+typedef struct {
+    char *wukong;
+    char *uid;
+    char *resource_version; /* NULL: none was sent */
+    char *node;             /* under WK_HOSTNAME; NULL: none */
+} WkPin;
+
+WkPin *wk_pin_copy(const WkPin *self); /* (transfer full) */
+void wk_pin_free(WkPin *self);         /* NULL is fine */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(WkPin, wk_pin_free)
 
 /* ---- tables ---- */
 

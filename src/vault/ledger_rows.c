@@ -95,6 +95,8 @@ static const WkColumn guest_columns[] = {
     TEXT("staged_for", WkRecord, staged_for, UID_MAX_),
     TEXT("template_hash", WkRecord, template_hash, UID_MAX_),
     TEXT("claims", WkRecord, claims, WK_CLAIMS_TEXT_MAX),
+    TEXT("pinned_wukong", WkRecord, pinned_wukong, NAME_MAX_),
+    TEXT("pinned_uid", WkRecord, pinned_uid, UID_MAX_),
 };
 
 static const WkColumn operation_columns[] = {

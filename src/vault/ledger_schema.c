@@ -130,6 +130,8 @@ static const WkLedgerMigration migrations[] = {
       "  FOREIGN KEY (source, uuid) REFERENCES guests ON DELETE CASCADE"
       ") STRICT;" },
     { "adding the claims of guests in pods", "ALTER TABLE guests ADD COLUMN claims TEXT;" },
+    { "adding the pins of guests in pods", "ALTER TABLE guests ADD COLUMN pinned_wukong TEXT;"
+                                           "ALTER TABLE guests ADD COLUMN pinned_uid TEXT;" },
 };
 
 /* Reads the one value of a PRAGMA or query as text; @value (transfer full), "" when no row. */

@@ -33,6 +33,17 @@ typedef struct {
     /* May KubeVirt start the guest by itself? FALSE tells the Wukong's operator not to; TRUE lets
      * it, and asks for a start where the VM's run strategy needs that. */
     gboolean (*let_start)(gpointer data, gboolean may, GError **error);
+    /* What the guest's Wukong says of its node; (transfer full), NULL where the guest has none. */
+    gboolean (*look_pin)(gpointer data, WkPin **pin, GError **error);
+    /* As let_start(TRUE), and the Wukong names this node, in one change of exactly the state that
+     * @pin shows; CONFLICT: look again. FAILED "FieldsPruned", UNAVAILABLE "Forbidden": it can't be
+     * made to. */
+    gboolean (*start_pinned)(gpointer data, const WkPin *pin, GError **error);
+    /* Until the VM's template names this node: at most 10 s, *@pinned FALSE then. */
+    gboolean (*await_pinned)(gpointer data, gboolean *pinned, GError **error);
+    /* This node's name off the Wukong with exactly this uid. Where something else stands instead,
+     * that is left; a Wukong that is gone is fine. */
+    gboolean (*unpin)(gpointer data, const char *wukong, const char *uid, GError **error);
     /* Pods of the VMI that have not ended yet; NULL with @error. (transfer full). */
     GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, GError **error);
     /* The PersistentVolumeClaim @name of the guest's namespace as the server has it now; (transfer

@@ -60,6 +60,7 @@ wk_job_free(WkJob *self)
     g_free(self->boot_id);
     g_free(self->hold_path);
     g_free(self->cannot_save);
+    g_free(self->caveat);
     g_free(self->disk_changed);
     g_free(self);
 }

@@ -82,6 +82,7 @@ typedef struct {
     gboolean asked_to_pause; /* by this operation, perhaps in an earlier try */
     gboolean unpaused;       /* its CPUs were let run: the clock wants setting */
     gboolean started;        /* it was started after a fallback had stopped it */
+    char *caveat;            /* what the outcome's message adds; NULL: as before, "": nothing */
     WkTarget did_target;     /* where it was saved to, or resumed from */
     WkImageFollower *follower;
     char body_digest[WK_DIGEST_LENGTH + 1]; /* of the file that follows, by this job or a try before

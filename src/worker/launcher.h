@@ -51,6 +51,13 @@ gboolean wk_launcher_note_claims(WkJob *job, WkRecord *next, GError **error);
 /* Can it go on in what its VM makes now, with the disks of now? Before anything is let go (I7). */
 gboolean wk_launcher_check_resume(WkJob *job, GError **error);
 
+/* launcher_pin.c: a new pod must come to this node, where the image is. */
+/* Lets KubeVirt and the Wukong's operator start the VM, here if they can be made to; if not,
+ * job->caveat says why. */
+gboolean wk_launcher_let_start(WkJob *job, GError **error);
+/* Takes off what that has put into the Wukong. */
+gboolean wk_launcher_unpin(WkJob *job, GError **error);
+
 /* launcher_save.c */
 /* Save 3: the lock, H, the link into the pod. */
 gboolean wk_launcher_prelink(WkJob *job, GError **error);

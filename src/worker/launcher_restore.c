@@ -54,8 +54,7 @@ wk_launcher_wait(WkJob *job, GError **error)
 static gboolean
 release(WkJob *job, GError **error)
 {
-    return wk_run_step(job->run, WK_STEP_RELEASE_START, error)
-           && job->cluster->calls->let_start(job->cluster->data, TRUE, error)
+    return wk_launcher_let_start(job, error)
            && wk_launcher_unlock(job, WK_STEP_RELEASE_UNLOCK, error)
            && wk_launcher_wait(job, error);
 }

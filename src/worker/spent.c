@@ -104,7 +104,7 @@ let_go(WkJob *job, GError **error)
             || !wk_domain_make_persistent(connection, job->uuid, error))
             return FALSE;
     }
-    return wk_launcher_unlock(job, WK_STEP_SPENT_UNLOCK, error);
+    return wk_launcher_unpin(job, error) && wk_launcher_unlock(job, WK_STEP_SPENT_UNLOCK, error);
 }
 
 gboolean

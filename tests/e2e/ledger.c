@@ -185,7 +185,9 @@ test_newer_ledger(void **state G_GNUC_UNUSED)
     "ALTER TABLE operations DROP COLUMN owed;"
 #define OLDER_TOLD                                                                                 \
     "ALTER TABLE guests DROP COLUMN verified_at_us; ALTER TABLE guests DROP COLUMN told_of;"
-#define OLDER_CLAIMS "ALTER TABLE guests DROP COLUMN claims;"
+#define OLDER_PINS                                                                                 \
+    "ALTER TABLE guests DROP COLUMN pinned_wukong; ALTER TABLE guests DROP COLUMN pinned_uid;"
+#define OLDER_CLAIMS OLDER_PINS "ALTER TABLE guests DROP COLUMN claims;"
 #define OLDER_POD                                                                                  \
     OLDER_CLAIMS                                                                                   \
     "DROP TABLE headers;"                                                                          \
@@ -201,6 +203,7 @@ static const struct {
     { 2, OLDER_POD OLDER_TOLD },
     { 3, OLDER_POD },
     { 4, OLDER_CLAIMS },
+    { 5, OLDER_PINS },
 };
 
 /* An upgrade of the agent with guests saved: their memory goes on where it was. */
@@ -217,7 +220,7 @@ test_older_ledger(void **state G_GNUC_UNUSED)
         assert_int_equal(read_version(), older[i].version);
         lab_ok(lab_guest_last_tick(GUEST, &before, &error));
         lab_ok(lab_agent_start(NULL, &error));
-        assert_true(read_version() > 4);
+        assert_true(read_version() > 5);
         CTL(0, "SavedToDisk", "status", GUEST);
         CTL(0, "resumed from disk", "resume", GUEST);
         lab_ok(lab_guest_wait_tick_above(GUEST, before.tick, LAB_WAIT_MS, &error));

@@ -5,7 +5,8 @@
 
 #define NAME       "vm"
 #define OTHER      "other"
-#define NEXT       "next" /* a guest whose pod is here, and KubeVirt does not say so yet */
+#define PINNED     "pinned" /* by its user, to another node */
+#define NEXT       "next"   /* a guest whose pod is here, and KubeVirt does not say so yet */
 #define OTHER_NODE "node-2"
 #define UNBOUND    LAB_KUBE_DIR "/unbound.conf"
 
@@ -74,10 +75,13 @@ typedef struct {
 #define RUNNING          "{\"status\":{\"lifecycleState\":{\"state\":\"Running\"}}}"
 #define NOTE(text)       "{\"metadata\":{\"annotations\":{" text "}}}"
 #define LOCK             "\"wukong.novasphere.dev/saved-state\""
+#define PLACE(text)      "{\"spec\":{\"highAvailability\":{" text "}}}"
+#define SELECTOR(text)   "\"nodeSelector\":{" text "}"
+#define HOST(text)       "\"kubernetes.io/hostname\":" text
 #define FINALIZERS(text) "{\"metadata\":{\"finalizers\":[" text "]}}"
 
-/* The Wukong of this node has an action to be removed, and a start strategy; the guests one
- * finalizer of KubeVirt's. */
+/* The Wukong of this node has an action to be removed, a start strategy, a label of its node and
+ * a toleration; the guests one finalizer of KubeVirt's. */
 static const Case cases[] = {
     { "its status", WUKONG(NAME) "/status", RUNNING, NULL },
     { "an annotation", WUKONG(NAME), NOTE("\"a\":\"b\""), NULL },
@@ -102,6 +106,26 @@ static const Case cases[] = {
       "of node " OTHER_NODE },
     { "to take over another node's", WUKONG(OTHER),
       NOTE("\"wukong.novasphere.dev/saved-on\":\"node-1\""), "of node " OTHER_NODE },
+    { "to pin it elsewhere", WUKONG(NAME), PLACE(SELECTOR(HOST("\"node-2\""))),
+      "pins a Wukong that names no node to its own" },
+    { "another label of its node", WUKONG(NAME), PLACE(SELECTOR("\"disk\":\"ssd\"")),
+      "nothing but kubernetes.io/hostname" },
+    { "what it tolerates", WUKONG(NAME), PLACE("\"tolerations\":[{\"key\":\"a\"}]"),
+      "changes nothing but nodeSelector" },
+    { "to pin it here", WUKONG(NAME), PLACE(SELECTOR(HOST("\"" LAB_NODE_NAME "\""))), NULL },
+    { "to send it elsewhere", WUKONG(NAME), PLACE(SELECTOR(HOST("\"node-2\""))),
+      "pins a Wukong that names no node to its own" },
+    { "to take a label off", WUKONG(NAME), PLACE(SELECTOR("\"tier\":null")),
+      "nothing but kubernetes.io/hostname" },
+    { "to take all labels off", WUKONG(NAME), PLACE("\"nodeSelector\":null"),
+      "nothing but kubernetes.io/hostname" },
+    { "to take its place off", WUKONG(NAME), "{\"spec\":{\"highAvailability\":null}}",
+      "changes nothing but nodeSelector" },
+    { "to take the pin off", WUKONG(NAME), PLACE(SELECTOR(HOST("null"))), NULL },
+    { "a user's pin", WUKONG(PINNED), PLACE(SELECTOR(HOST("null"))),
+      "pins a Wukong that names no node to its own" },
+    { "another node's pin", WUKONG(OTHER), PLACE(SELECTOR(HOST("\"" LAB_NODE_NAME "\""))),
+      "of node " OTHER_NODE },
     { "to take the action away", WUKONG(NAME), "{\"spec\":{\"lifecycleAction\":null}}", NULL },
 
     { "the lock of a guest", VMI(NAME), FINALIZERS("\"kubevirt\"," LOCK), NULL },
@@ -258,6 +282,7 @@ setup(void **state G_GNUC_UNUSED)
 {
     g_autofree char *out = NULL;
     g_autofree char *more = NULL;
+    g_autofree char *pinned = NULL;
 
     lab_ok(lab_kube_start(&error));
     lab_ok(lab_kube_install(&error));
@@ -265,14 +290,20 @@ setup(void **state G_GNUC_UNUSED)
     lab_ok(lab_kube_new_token(NULL, UNBOUND, &error));
     lab_ok(lab_kube_wukong(NAME, &error));
     lab_ok(lab_kube_wukong(OTHER, &error));
+    lab_ok(lab_kube_wukong(PINNED, &error));
     lab_ok(
         (out = lab_kubectl_out(&error, "patch", "wk", OTHER, "--subresource=status", "--type=merge",
                                "-p", "{\"status\":{\"nodeName\":\"" OTHER_NODE "\"}}", NULL))
         != NULL);
     lab_ok(lab_kube_act(NAME, "{\"action\":\"suspend\"}", &error));
     lab_ok((more = lab_kubectl_out(&error, "patch", "wk", NAME, "--type=merge", "-p",
-                                   "{\"spec\":{\"startStrategy\":{\"runStrategy\":\"Manual\"}}}",
+                                   "{\"spec\":{\"startStrategy\":{\"runStrategy\":\"Manual\"},"
+                                   "\"highAvailability\":{\"nodeSelector\":{\"tier\":\"a\"},"
+                                   "\"tolerations\":[]}}}",
                                    NULL))
+           != NULL);
+    lab_ok((pinned = lab_kubectl_out(&error, "patch", "wk", PINNED, "--type=merge", "-p",
+                                     PLACE(SELECTOR(HOST("\"node-2\""))), NULL))
            != NULL);
     lab_ok(lab_kube_apply(guests, &error));
     return 0;

@@ -322,6 +322,101 @@ test_autostart(void **state G_GNUC_UNUSED)
     assert_failed(&result, WK_ERROR_NOT_FOUND, "NotFound");
 }
 
+/* ---- on which node a guest may run ---- */
+
+typedef struct {
+    gboolean done;
+    WkPin *pin;
+} Seen;
+
+static gboolean
+is_seen(gpointer data)
+{
+    return ((Seen *)data)->done;
+}
+
+static void
+on_seen(GObject *source G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
+{
+    Seen *self = data;
+
+    self->pin = wk_kubevirt_get_pin_finish(kv_kube, result, NULL);
+    self->done = TRUE;
+}
+
+/* (transfer full) */
+static WkPin *
+get_pin(const char *node)
+{
+    Seen seen = { 0 };
+
+    wk_kubevirt_get_pin(kv_kube, KV_NS, WUKONG, NULL, on_seen, &seen);
+    kv_until(is_seen, &seen, "what a Wukong says of its node");
+    assert_non_null(seen.pin);
+    assert_int_equal(g_strcmp0(seen.pin->node, node), 0);
+    return seen.pin;
+}
+
+static void
+pin_it(const WkPin *pin, Result *result)
+{
+    result_clear(result);
+    wk_kubevirt_pin(kv_kube, KV_NS, pin, LAB_NODE_NAME, NULL, on_done, result);
+    kv_until(is_done, result, "the pin");
+}
+
+/* Fine, whatever it comes to. */
+static void
+unpin(const char *uid, const char *node)
+{
+    g_auto(Result) result = { 0 };
+
+    wk_kubevirt_unpin(kv_kube, KV_NS, WUKONG, uid, node, NULL, on_done, &result);
+    kv_until(is_done, &result, "the pin's end");
+    if (!result.fine)
+        fail_msg("%s", result.error->message);
+}
+
+static void
+test_pin(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(WkPin) before = NULL;
+    g_autoptr(WkPin) pinned = NULL;
+    g_autoptr(WkPin) other_node = NULL;
+    g_autoptr(WkPin) other_uid = NULL;
+    g_autoptr(WkPin) after = NULL;
+    g_autofree char *spec = NULL;
+    g_auto(Result) result = { 0 };
+
+    lab_ok(lab_kube_wukong(WUKONG, &error));
+    before = get_pin(NULL);
+    unpin(before->uid, LAB_NODE_NAME); /* there is nothing on the way to it */
+    pin_it(before, &result);
+    assert_true(result.fine);
+    spec = kv_kubectl("get", "wk/" WUKONG, "-ojsonpath={.spec}", NULL);
+    assert_string_equal(spec, "{\"cpu\":1,\"highAvailability\":{\"nodeSelector\":{"
+                              "\"kubernetes.io/hostname\":\"" LAB_NODE_NAME "\"}},"
+                              "\"memory\":\"128Mi\",\"osImage\":\"lab\","
+                              "\"startStrategy\":{\"autoStart\":true}}");
+    pinned = get_pin(LAB_NODE_NAME);
+    pin_it(before, &result); /* it has changed since */
+    assert_failed(&result, WK_ERROR_CONFLICT, "Conflict");
+
+    unpin(pinned->uid, "another-node");
+    other_node = get_pin(LAB_NODE_NAME);
+    unpin("another-uid", LAB_NODE_NAME);
+    other_uid = get_pin(LAB_NODE_NAME);
+    unpin(pinned->uid, LAB_NODE_NAME);
+    after = get_pin(NULL);
+    unpin(pinned->uid, LAB_NODE_NAME);
+    kv_do("delete", "wk/" WUKONG, NULL, NULL);
+    unpin(pinned->uid, LAB_NODE_NAME);
+    pin_it(after, &result);
+    assert_failed(&result, WK_ERROR_NOT_FOUND, "NotFound");
+}
+
+/* ---- the mark ---- */
+
 static void
 mark(const char *uid, gboolean suspended, Result *result)
 {
@@ -447,8 +542,8 @@ main(void)
         one_test(test_lock),         one_test(test_lock_is_the_first_finalizer),
         one_test(test_lock_refused), one_test(test_lock_beside_a_writer),
         one_test(test_lock_holds),   one_test(test_end_what_is_locked),
-        one_test(test_autostart),    one_test(test_mark),
-        one_test(test_around),
+        one_test(test_autostart),    one_test(test_pin),
+        one_test(test_mark),         one_test(test_around),
     };
 
     if (!lab_kube_is_available())

@@ -6,6 +6,7 @@
 #include "launcher-fault.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -229,6 +230,90 @@ lf_test_image_damaged(void **state G_GNUC_UNUSED)
     lf_check_stands();
     e2e_ctl_says(0, "", "discard", LF_DOMAIN, "--yes", NULL);
     lf_check_booted_anew();
+}
+
+/* ---- the node ---- */
+
+#define MESSAGE      "{.status.lifecycleState.message}"
+#define ALL_SELECTED "{.spec.highAvailability.nodeSelector}"
+
+static void
+check_text(char *text, const char *expected)
+{
+    g_autofree char *owned = text;
+
+    assert_non_null(owned);
+    assert_string_equal(owned, expected);
+}
+
+static gboolean
+is_template_free(gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *node = lab_vm_get(LF_NAME, LF_VM_NODE, NULL);
+
+    return node != NULL && *node == '\0';
+}
+
+static void
+select_nodes(const char *selector)
+{
+    g_autofree char *patch = g_strdup_printf("{\"spec\":{\"highAvailability\":%s}}", selector);
+    g_autofree char *out = NULL;
+
+    lab_ok(
+        (out = lab_kubectl_out(&error, "patch", "wk", LF_NAME, "--type=merge", "-p", patch, NULL))
+        != NULL);
+}
+
+/* The new pod is sent here, and the VM is as free as before once the guest runs. */
+void
+lf_test_pinned(void **state G_GNUC_UNUSED)
+{
+    lf_suspend();
+    check_text(lab_vm_get(LF_NAME, LF_VM_NODE, NULL), "");
+    lf_resume();
+    check_text(lab_vmi_get(LF_NAME, LF_VMI_NODE, NULL), LAB_NODE_NAME);
+    lab_ok(lab_wait("the template's release", LAB_WAIT_MS, is_template_free, NULL, &error));
+    check_text(lab_kube_get(LF_NAME, LF_WUKONG_NODE, NULL), "");
+    lf_check_lives();
+}
+
+/* What the user wants is left as it is: other labels, and a node of his. */
+void
+lf_test_pin_of_user(void **state G_GNUC_UNUSED)
+{
+    static const char named[] = "{\"kubernetes.io/hostname\":\"" LAB_NODE_NAME "\",\"tier\":\"a\"}";
+
+    select_nodes("{\"nodeSelector\":{\"tier\":\"a\"}}");
+    lf_suspend();
+    lf_resume();
+    check_text(lab_vmi_get(LF_NAME, "{.spec.nodeSelector}", NULL), named);
+    check_text(lab_kube_get(LF_NAME, ALL_SELECTED, NULL), "{\"tier\":\"a\"}");
+    lf_check_lives();
+
+    select_nodes("{\"nodeSelector\":{\"kubernetes.io/hostname\":\"" LAB_NODE_NAME "\"}}");
+    lf_setup(NULL);
+    lf_suspend();
+    lf_resume();
+    check_text(lab_kube_get(LF_NAME, ALL_SELECTED, NULL), named);
+    select_nodes("null");
+    lf_check_lives();
+}
+
+/* It goes on without, and says so. */
+void
+lf_test_pin_not_taken(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *message = NULL;
+
+    lab_ok(lab_standin_set("IgnorePins", 1, &error));
+    lf_suspend();
+    lf_resume();
+    lab_ok((message = lab_kube_get(LF_NAME, MESSAGE, &error)) != NULL);
+    if (strstr(message, "not pinned to this node: its operator") == NULL)
+        fail_msg("it does not say that it is not pinned: %s", message);
+    check_text(lab_vmi_get(LF_NAME, LF_VMI_NODE, NULL), "");
+    lf_check_lives();
 }
 
 /* ---- disks ---- */

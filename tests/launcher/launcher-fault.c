@@ -360,6 +360,15 @@ find_helper(void)
     return NULL;
 }
 
+/* Tests that let a user name a node take that back before. */
+static char *
+find_pin(void)
+{
+    g_autofree char *node = lab_kube_get(LF_NAME, LF_WUKONG_NODE, NULL);
+
+    return node != NULL && *node != '\0' ? g_strdup_printf("the Wukong names node %s", node) : NULL;
+}
+
 /* Any guest's: there are no others. */
 static char *
 find_record(void)
@@ -387,7 +396,8 @@ find_record(void)
 static gboolean
 is_clean(gpointer data)
 {
-    static char *(*const finders[])(void) = { find_lock, find_in_pod, find_helper, find_record };
+    static char *(*const finders[])(void) = { find_lock, find_in_pod, find_helper, find_pin,
+                                              find_record };
     char **found = data;
 
     g_free(*found);

@@ -18,6 +18,12 @@ G_BEGIN_DECLS
 #define LF_LOCK    "wukong.novasphere.dev/saved-state"
 #define LF_LONG_MS 90000 /* for whatever takes a pod's end or start */
 
+/* Where Wukong, template and VMI name a node. */
+#define LF_SELECTOR    "nodeSelector.kubernetes\\.io/hostname}"
+#define LF_WUKONG_NODE "{.spec.highAvailability." LF_SELECTOR
+#define LF_VM_NODE     "{.spec.template.spec." LF_SELECTOR
+#define LF_VMI_NODE    "{.spec." LF_SELECTOR
+
 /* --- around each test (launcher-fault.c) --- */
 
 /* Group: control plane, stand-in, the brake. Test: the VM runs and the agent says so; afterwards
@@ -89,6 +95,9 @@ void lf_test_vm_deleted_in_save(void **state);
 void lf_test_vm_deleted_in_resume(void **state);
 void lf_test_wukong_deleted(void **state);
 void lf_test_image_damaged(void **state);
+void lf_test_pinned(void **state);
+void lf_test_pin_of_user(void **state);
+void lf_test_pin_not_taken(void **state);
 void lf_test_claim_replaced(void **state);
 void lf_test_two_vms(void **state);
 void lf_test_disk_full(void **state);

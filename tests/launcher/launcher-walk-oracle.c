@@ -227,6 +227,15 @@ lock_is(gboolean wanted, GError **error)
 }
 
 static gboolean
+pin_is_off(GError **error)
+{
+    g_autofree char *node = lab_kube_get(
+        LW_NAME, "{.spec.highAvailability.nodeSelector.kubernetes\\.io/hostname}", error);
+
+    return node != NULL && (*node == '\0' || complain(error, "a pin of ours is left", node));
+}
+
+static gboolean
 no_helper_runs(GError **error)
 {
     g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
@@ -290,7 +299,7 @@ files_of_free_guest(GError **error)
     g_autofree char *managed = pod != NULL ? lab_pod_save_path(LW_NAME, NULL) : NULL;
     g_autofree char *folder = managed != NULL ? g_path_get_dirname(managed) : NULL;
 
-    return folder_is(WALK_VAULT, NULL, error) && lock_is(FALSE, error)
+    return folder_is(WALK_VAULT, NULL, error) && lock_is(FALSE, error) && pin_is_off(error)
            && (folder == NULL || folder_is(folder, NULL, error));
 }
 

@@ -272,6 +272,9 @@ main(void)
         lf_test(lf_test_wukong_deleted),
         lf_test(lf_test_image_damaged),
         lf_test(lf_test_claim_replaced),
+        lf_test(lf_test_pinned),
+        lf_test(lf_test_pin_of_user),
+        lf_test(lf_test_pin_not_taken),
         lf_test(lf_test_two_vms),
         lf_test(lf_test_disk_full),
     };

@@ -70,6 +70,18 @@ ASK(vmi, wk_kubevirt_get_fresh_vmi(kube, "shop", "web-vm", cancellable, done, da
 ASK(vm, wk_kubevirt_get_fresh_vm(kube, "shop", "web-vm", cancellable, done, data))
 ASK(pods, wk_kubevirt_list_pods(kube, "shop", "u-1", cancellable, done, data))
 ASK(claim, wk_kubevirt_get_claim(kube, "shop", "web-root", cancellable, done, data))
+ASK(get_pin, wk_kubevirt_get_pin(kube, "shop", "web", cancellable, done, data))
+ASK(unpin, wk_kubevirt_unpin(kube, "shop", "web", "w-1", "node-1", cancellable, done, data))
+
+static void
+ask_pin(WkKube *kube, GCancellable *cancellable, GAsyncReadyCallback done, gpointer data)
+{
+    const WkPin pin = { .wukong = (char *)"web",
+                        .uid = (char *)"w-1",
+                        .resource_version = (char *)"47" };
+
+    wk_kubevirt_pin(kube, "shop", &pin, "node-1", cancellable, done, data);
+}
 
 #define OBJECT(name, ask_finish, free)                                                             \
     static gpointer finish_##name(WkKube *kube, GAsyncResult *result, GError **error)              \
@@ -85,6 +97,7 @@ OBJECT(vmi, wk_kubevirt_get_fresh_vmi_finish, wk_vmi_free)
 OBJECT(vm, wk_kubevirt_get_fresh_vm_finish, wk_vm_free)
 OBJECT(pods, wk_kubevirt_list_pods_finish, g_ptr_array_unref)
 OBJECT(claim, wk_kubevirt_get_claim_finish, wk_claim_free)
+OBJECT(get_pin, wk_kubevirt_get_pin_finish, wk_pin_free)
 
 const AskVerb ask_verbs[] = {
     [PAUSE] = { "pause", ask_pause, NULL, NULL, "PUT",
@@ -118,6 +131,18 @@ const AskVerb ask_verbs[] = {
                "{\"items\":[" VMI_OF("p-1", "") "]}" },
     [CLAIM] = { "claim", ask_claim, finish_claim, free_claim, "GET", PVC_PATH, NULL, "",
                 VMI_OF("c-1", "") },
+    [GET_PIN] = { "get pin", ask_get_pin, finish_get_pin, free_get_pin, "GET", WK_PATH, NULL, "",
+                  VMI_OF("w-1", "") },
+    [PIN] = { "pin", ask_pin, NULL, NULL, "PATCH", WK_PATH, MERGE,
+              "{\"metadata\":{\"uid\":\"w-1\",\"resourceVersion\":\"47\"},\"spec\":{"
+              "\"startStrategy\":{\"autoStart\":true},\"highAvailability\":{" SELECTOR "}}}",
+              PINNED },
+    [UNPIN] = { "unpin", ask_unpin, NULL, NULL, "PATCH", WK_PATH, JSON_PATCH,
+                "[{\"op\":\"test\",\"path\":\"/metadata/uid\",\"value\":\"w-1\"},{\"op\":"
+                "\"test\",\"path\":\"/spec/highAvailability/nodeSelector/kubernetes.io~1hostname\","
+                "\"value\":\"node-1\"},{\"op\":\"remove\",\"path\":\"/spec/highAvailability/"
+                "nodeSelector/kubernetes.io~1hostname\"}]",
+                "{}" },
     [UNLOCK] = { "unlock", ask_unlock, NULL, NULL, "GET", VMI_PATH, NULL, "", "" },
 };
 

@@ -15,6 +15,8 @@
 #define LOCK     "wukong.novasphere.dev/saved-state"
 #define VMI_OF(uid, more)                                                                          \
     "{\"metadata\":{\"name\":\"web-vm\",\"namespace\":\"shop\",\"uid\":\"" uid "\"" more "}}"
+#define SELECTOR   "\"nodeSelector\":{\"kubernetes.io/hostname\":\"node-1\"}"
+#define PINNED     VMI_OF("w-1", "},\"spec\":{\"highAvailability\":{" SELECTOR "}")
 #define LOCKED     ",\"finalizers\":[\"a\",\"" LOCK "\"]"
 #define TEST_UID   "{\"op\":\"test\",\"path\":\"/metadata/uid\",\"value\":\"u-1\"}"
 #define JSON       "application/json"
@@ -57,6 +59,9 @@ enum {
     GET_VM,
     PODS,
     CLAIM,
+    GET_PIN,
+    PIN,
+    UNPIN,
     VERBS,
     UNLOCK = VERBS, /* two requests: by itself */
 };

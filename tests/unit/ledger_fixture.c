@@ -135,6 +135,8 @@ fixture_random_record(GRand *rand, guint number)
     record->staged_for = random_text_or_null(rand, 64);
     record->template_hash = random_text_or_null(rand, 64);
     record->claims = random_text_or_null(rand, 8192);
+    record->pinned_wukong = random_text_or_null(rand, 253);
+    record->pinned_uid = random_text_or_null(rand, 64);
     return record;
 }
 
@@ -231,6 +233,8 @@ fixture_same_record(const WkRecord *a, const WkRecord *b)
     same_text(a->staged_for, b->staged_for);
     same_text(a->template_hash, b->template_hash);
     same_text(a->claims, b->claims);
+    same_text(a->pinned_wukong, b->pinned_wukong);
+    same_text(a->pinned_uid, b->pinned_uid);
 }
 
 void

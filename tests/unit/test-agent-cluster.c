@@ -57,6 +57,8 @@ typedef struct _Work {
     gint done; /* atomic */
     gboolean ok;
     WkClaim *claim;
+    WkPin *pin;
+    gboolean pinned;
     GError *error;
 } Work;
 
@@ -97,6 +99,7 @@ static void
 work_clear(Work *work)
 {
     wk_claim_free(work->claim);
+    wk_pin_free(work->pin);
     g_clear_error(&work->error);
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Work, work_clear)
@@ -291,6 +294,173 @@ test_paused_closed(void **state)
     assert_failed(&work, WK_ERROR_UNAVAILABLE, NULL);
 }
 
+/* ---- pins ---- */
+
+static gboolean
+ask_pinned(Work *work)
+{
+    return work->cluster->calls->await_pinned(work->cluster->data, &work->pinned, &work->error);
+}
+
+static void
+tell_vm(Fixture *self, const char *name, const char *node)
+{
+    g_autoptr(WkVm) vm = wk_vm_new();
+
+    vm->ns = g_strdup("shop");
+    vm->name = g_strdup(name);
+    vm->selected_node = g_strdup(node);
+    wk_cluster_link_tell_vm(self->link, vm);
+}
+
+static void
+test_pinned_by_watch(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    assert_int_equal(self->link->pinned_ms, 10000);
+    begin(self, &work, ask_pinned);
+    fake_call_answer(ask_next_call(self->api, "GET", VM_PATH), 200, NULL, VMI_OF("u-2", ""));
+    fake_settle();
+    tell_vm(self, "web-vm", NULL);
+    tell_vm(self, "web-vm", "node-2");
+    tell_vm(self, "other", "node-1");
+    tell(self, "web-vm", "u-1", WK_PAUSED_BY_USER); /* a VMI is no VM */
+    assert_int_equal(self->link->waiting->len, 1);
+    tell_vm(self, "web-vm", "node-1");
+    finish(&work);
+    assert_true(work.ok && work.pinned);
+}
+
+static void
+test_pinned_already(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    begin(self, &work, ask_pinned);
+    fake_call_answer(ask_next_call(self->api, "GET", VM_PATH), 200, NULL,
+                     VMI_OF("u-2", "},\"spec\":{\"template\":{\"spec\":{" SELECTOR "}}"));
+    finish(&work);
+    assert_true(work.ok && work.pinned);
+}
+
+/* That an operator does not know of it is no error. */
+static void
+test_not_pinned(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+
+    self->link->pinned_ms = 20;
+    begin(self, &work, ask_pinned);
+    finish(&work);
+    assert_true(work.ok);
+    assert_false(work.pinned);
+}
+
+static gboolean
+ask_look_pin(Work *work)
+{
+    return work->cluster->calls->look_pin(work->cluster->data, &work->pin, &work->error);
+}
+
+/* Of another Wukong by that name nothing is known. */
+static void
+test_look_pin(void **state)
+{
+    Fixture *self = *state;
+    static const struct {
+        const char *answer; /* NULL: 404 */
+        const char *node;
+        gboolean found;
+    } rows[] = {
+        { PINNED, "node-1", TRUE },
+        { VMI_OF("w-1", ""), NULL, TRUE },
+        { VMI_OF("w-2", ""), NULL, FALSE },
+        { NULL, NULL, FALSE },
+    };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_auto(Work) work = { 0 };
+        FakeCall *call;
+
+        begin(self, &work, ask_look_pin);
+        call = ask_next_call(self->api, "GET", WK_PATH);
+        if (rows[i].answer != NULL)
+            fake_call_answer(call, 200, NULL, rows[i].answer);
+        else
+            fake_call_fail(call, 404, NULL, "NotFound", "wukongs \"web\" not found");
+        finish(&work);
+        assert_true(work.ok);
+        assert_int_equal(work.pin != NULL, rows[i].found);
+        if (work.pin != NULL)
+            assert_int_equal(g_strcmp0(work.pin->node, rows[i].node), 0);
+    }
+}
+
+static gboolean
+ask_start_pinned(Work *work)
+{
+    const WkPin pin = { .wukong = (char *)"web",
+                        .uid = (char *)"w-1",
+                        .resource_version = (char *)"47" };
+
+    return work->cluster->calls->start_pinned(work->cluster->data, &pin, &work->error);
+}
+
+/* One change of the Wukong; then a start where KubeVirt needs to be asked for that. */
+static void
+test_start_pinned(void **state)
+{
+    Fixture *self = *state;
+    static const struct {
+        const char *strategy;
+        gboolean asks;
+    } rows[] = { { "Always", FALSE }, { "Manual", TRUE } };
+
+    for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_auto(Work) work = { 0 };
+        g_autofree char *vm =
+            g_strdup_printf(VMI_OF("u-2", "},\"spec\":{\"runStrategy\":\"%s\""), rows[i].strategy);
+        FakeCall *call;
+
+        begin(self, &work, ask_start_pinned);
+        call = ask_next_call(self->api, "PATCH", WK_PATH);
+        assert_string_equal(fake_call_get_body(call), ask_verbs[PIN].body);
+        fake_call_answer(call, 200, NULL, PINNED);
+        fake_call_answer(ask_next_call(self->api, "GET", VM_PATH), 200, NULL, vm);
+        if (rows[i].asks)
+            fake_call_answer(
+                ask_next_call(self->api, "PUT", SUB_PATH "virtualmachines/web-vm/start"), 202, NULL,
+                "");
+        finish(&work);
+        assert_true(work.ok);
+    }
+}
+
+static gboolean
+ask_unpin(Work *work)
+{
+    return work->cluster->calls->unpin(work->cluster->data, "web", "w-1", &work->error);
+}
+
+static void
+test_unpin(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+    FakeCall *call;
+
+    begin(self, &work, ask_unpin);
+    call = ask_next_call(self->api, "PATCH", WK_PATH);
+    assert_string_equal(fake_call_get_body(call), ask_verbs[UNPIN].body);
+    fake_call_answer(call, 200, NULL, "{}");
+    finish(&work);
+    assert_true(work.ok);
+}
+
 /* ---- the client goes ---- */
 
 static void
@@ -319,6 +489,12 @@ main(void)
         TEST(test_paused_not_told),
         TEST(test_paused_look_fails),
         TEST(test_paused_closed),
+        TEST(test_pinned_by_watch),
+        TEST(test_pinned_already),
+        TEST(test_not_pinned),
+        TEST(test_look_pin),
+        TEST(test_start_pinned),
+        TEST(test_unpin),
         TEST(test_closed),
     };
 

@@ -68,6 +68,9 @@ static const Refusal special[] = {
     { PAUSE, 409, "Conflict", ON_VMI "VM is not running", WK_ERROR_CONFLICT, "NotRunning" },
     { PAUSE, 409, "Conflict", ON_VMI MIGRATING, WK_ERROR_CONFLICT, "MigrationInProgress" },
     { PAUSE, 403, "Forbidden", VMI_FORBID NO_LIVE, WK_ERROR_REFUSED, "LivenessProbe" },
+    { PIN, 422, "Invalid", UID_FIXED, WK_ERROR_CONFLICT, "Replaced" },
+    { UNPIN, 404, "NotFound", "not found", -1, NULL },
+    { UNPIN, 422, "Invalid", OUR_ERROR, -1, NULL },
     { UNPAUSE, 409, "Conflict", ON_VMI "VMI is not paused", WK_ERROR_CONFLICT, "NotPaused" },
     { UNPAUSE, 409, "Conflict", ON_VMI "VMI is not running", WK_ERROR_CONFLICT, "NotRunning" },
     { UNPAUSE, 409, "Conflict", "VM snapshot is in progress", WK_ERROR_UNAVAILABLE,
@@ -228,6 +231,11 @@ test_looked_at(void **state)
         { GET_VMI, "{}", WK_ERROR_INVALID, NULL },
         { GET_VM, "{}", WK_ERROR_INVALID, NULL },
         { CLAIM, "{}", WK_ERROR_INVALID, NULL },
+        { GET_PIN, "{}", WK_ERROR_INVALID, NULL },
+        { PIN, "{}", WK_ERROR_INVALID, NULL },
+        { PIN, VMI_OF("w-1", ""), WK_ERROR_FAILED, "FieldsPruned" },
+        { PIN, VMI_OF("w-1", "},\"spec\":{\"highAvailability\":{}"), WK_ERROR_FAILED,
+          "FieldsPruned" },
     };
 
     for (gsize i = 0; i < G_N_ELEMENTS(rows); i++) {

@@ -73,6 +73,7 @@ test_usual(void **state G_GNUC_UNUSED)
     assert_int_equal(vm->volumes->len, 1);
     assert_int_equal(volume->kind, WK_VOLUME_DATA_VOLUME);
     assert_string_equal(volume->claim, "web-root");
+    assert_string_equal(vm->selected_node, "node-1");
     assert_int_equal(strlen(vm->template_hash), 64);
 }
 
@@ -302,6 +303,35 @@ test_claim(void **state G_GNUC_UNUSED)
     assert_int_equal(other->capacity_bytes, 0);
 }
 
+static const struct {
+    const char *spec;
+    const char *node;
+} pins[] = {
+    { "{}", NULL },
+    { "{\"highAvailability\":7}", NULL },
+    { "{\"highAvailability\":{}}", NULL },
+    { "{\"highAvailability\":{\"nodeSelector\":{\"tier\":\"a\"}}}", NULL },
+    { "{\"highAvailability\":{\"nodeSelector\":{\"kubernetes.io/hostname\":7}}}", NULL },
+    { "{\"highAvailability\":{\"nodeSelector\":{\"kubernetes.io/hostname\":\"n\"}}}", "n" },
+};
+
+static void
+test_pin(void **state G_GNUC_UNUSED)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(pins); i++) {
+        g_autoptr(JsonObject) object =
+            make_object(",\"resourceVersion\":\"9\"", pins[i].spec, "{}");
+        g_autoptr(WkPin) pin = wk_pin_parse(object, NULL);
+        g_autoptr(WkPin) copy = wk_pin_copy(pin);
+
+        assert_string_equal(copy->wukong, "web-vm");
+        assert_string_equal(copy->uid, "u-2");
+        assert_string_equal(copy->resource_version, "9");
+        if (g_strcmp0(copy->node, pins[i].node) != 0)
+            fail_msg("%s: %s", pins[i].spec, copy->node);
+    }
+}
+
 static void
 test_none(void **state G_GNUC_UNUSED)
 {
@@ -313,6 +343,8 @@ test_none(void **state G_GNUC_UNUSED)
     assert_null(wk_vmi_pod_parse(object, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");
     assert_null(wk_claim_parse(object, &error));
+    unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");
+    assert_null(wk_pin_parse(object, &error));
     unit_assert_error(&error, WK_ERROR_INVALID, "metadata.uid");
 }
 
@@ -328,6 +360,7 @@ main(void)
         cmocka_unit_test(test_digest_order),
         cmocka_unit_test(test_pods),
         cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_pin),
         cmocka_unit_test(test_none),
     };
 

@@ -40,6 +40,8 @@ full_record(void)
     record->vmi_uid = g_strdup("vmi-2");
     record->saved_vmi_uid = g_strdup("vmi-1");
     record->claims = g_strdup("claims");
+    record->pinned_wukong = g_strdup("web");
+    record->pinned_uid = g_strdup("w-1");
     return record;
 }
 
@@ -88,11 +90,15 @@ test_copy(void **state G_GNUC_UNUSED)
     assert_string_equal(copy->vmi_uid, "vmi-2");
     assert_string_equal(copy->saved_vmi_uid, "vmi-1");
     assert_string_equal(copy->claims, "claims");
+    assert_string_equal(copy->pinned_wukong, "web");
+    assert_string_equal(copy->pinned_uid, "w-1");
     assert_null(plain_copy->disks);
     wk_record_reset(copy);
     assert_null(copy->vmi_uid);
     assert_null(copy->saved_vmi_uid);
     assert_null(copy->claims);
+    assert_null(copy->pinned_wukong);
+    assert_null(copy->pinned_uid);
 }
 
 /* explain() may be handed the record's own strings. */

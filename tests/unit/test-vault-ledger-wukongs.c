@@ -198,6 +198,8 @@ test_upgrade_from_1(void **state)
     g_clear_pointer(&record->staged_for, g_free);
     g_clear_pointer(&record->template_hash, g_free);
     g_clear_pointer(&record->claims, g_free);
+    g_clear_pointer(&record->pinned_wukong, g_free);
+    g_clear_pointer(&record->pinned_uid, g_free);
     op->state = WK_OP_RUNNING;
     g_clear_pointer(&op->wukong_uid, g_free);
     g_clear_pointer(&op->request_id, g_free);
@@ -213,6 +215,8 @@ test_upgrade_from_1(void **state)
                                             "ALTER TABLE guests DROP COLUMN staged_for;"
                                             "ALTER TABLE guests DROP COLUMN template_hash;"
                                             "ALTER TABLE guests DROP COLUMN claims;"
+                                            "ALTER TABLE guests DROP COLUMN pinned_wukong;"
+                                            "ALTER TABLE guests DROP COLUMN pinned_uid;"
                                             "ALTER TABLE guests DROP COLUMN verified_at_us;"
                                             "ALTER TABLE guests DROP COLUMN told_of;"
                                             "ALTER TABLE operations DROP COLUMN wukong_uid;"

@@ -6,11 +6,13 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"log"
+	"strings"
 	"time"
 )
 
 const (
 	group       = "/apis/kubevirt.io/v1"
+	wukongs     = "/apis/vm.novasphere.dev/v1alpha1/wukongs"
 	foreground  = "kubevirt.io/foregroundDeleteVirtualMachine"
 	vmFinalizer = "kubevirt.io/virtualMachineControllerFinalize"
 	clusterTick = 2 * time.Second // looks again at what no event tells of, as informers' resyncs do
@@ -31,11 +33,12 @@ func podPath(pod Obj) string {
 	return podsPath(str(pod, "metadata", "namespace")) + "/" + str(pod, "metadata", "name")
 }
 
-// Cluster is virt-controller and virt-api.
+// Cluster is virt-controller and virt-api; and the Wukongs' operator, as far as that is about pins.
 type Cluster struct {
 	kube     *Kube
 	vms      *Store
 	vmis     *Store
+	wukongs  *Store
 	vmQueue  *Queue
 	vmiQueue *Queue
 }
@@ -49,6 +52,7 @@ func runCluster() {
 		c.vmQueue.add(key(o))
 		c.vmiQueue.add(key(o))
 	})
+	c.wukongs = c.kube.watch(wukongs, "", func(o Obj) { c.vmQueue.add(key(o) + "-vm") })
 	c.kube.watch("/api/v1/pods", "", func(pod Obj) {
 		if name := str(pod, "metadata", "labels", "vm.kubevirt.io/name"); name != "" {
 			c.vmiQueue.add(str(pod, "metadata", "namespace") + "/" + name)
@@ -110,6 +114,9 @@ func (c *Cluster) syncVM(key string) error {
 	if err := c.kube.update(path, "", uid, completeVM); err != nil {
 		return err
 	}
+	if err := c.carryPin(vm); err != nil {
+		return err
+	}
 	if vm, err = c.kube.get(path); err != nil {
 		return err
 	}
@@ -123,6 +130,28 @@ func (c *Cluster) syncVM(key string) error {
 		}
 	}
 	return c.kube.update(path, "/status", uid, func(vm Obj) bool { return describeVM(vm, vmi) })
+}
+
+// carryPin is the operator: what the Wukong selects is what the template selects, and nothing else.
+func (c *Cluster) carryPin(vm Obj) error {
+	wukong := c.wukongs.get(strings.TrimSuffix(key(vm), "-vm"))
+	if wukong == nil || readSettings().IgnorePins != 0 {
+		return nil
+	}
+	selector := obj(wukong, "spec", "highAvailability", "nodeSelector")
+	return c.kube.update(pathOf(vm, "virtualmachines"), "", str(vm, "metadata", "uid"),
+		func(vm Obj) bool {
+			if fmt.Sprint(obj(vm, "spec", "template", "spec", "nodeSelector")) == fmt.Sprint(selector) {
+				return false
+			}
+			if len(selector) > 0 {
+				put(vm, selector, "spec", "template", "spec", "nodeSelector")
+			} else {
+				delete(obj(vm, "spec", "template", "spec"), "nodeSelector")
+			}
+			log.Printf("VM %s: its template selects %v", key(vm), selector)
+			return true
+		})
 }
 
 func completeVM(vm Obj) bool {
