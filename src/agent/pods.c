@@ -75,12 +75,18 @@ is_saved(WkPodGuests *self, const PodGuest *guest)
                || known->task != NULL);
 }
 
-/* By name as long as anything of it is here, or it has no VMI by which the node's watch would tell
- * of it. */
+/* The node's own watch tells of it, and of its end. */
+static gboolean
+is_here(WkPodGuests *self, const WkVmi *vmi)
+{
+    return vmi != NULL && g_strcmp0(vmi->node, self->node_name) == 0;
+}
+
+/* By name as long as anything of it is here, or the node's watch would not tell of it. */
 static void
 follow(WkPodGuests *self, PodGuest *guest)
 {
-    const gboolean wanted = guest->vmi == NULL || is_saved(self, guest);
+    const gboolean wanted = !is_here(self, guest->vmi) || is_saved(self, guest);
 
     if (wanted == guest->followed)
         return;
