@@ -66,11 +66,6 @@ test_look_final(void **state)
 }
 
 /* Files that are no readable image; the first bytes, then zeroes up to the length. */
-#define GUARD                                                                                      \
-    "LibvirtQemudSave\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                             \
-    "WukongGuardImage"
-#define GUARD_BYTES 52
-
 static const struct {
     const char *label;
     const char *bytes;
@@ -81,12 +76,13 @@ static const struct {
     { "empty", "", 0, 0, WK_IMAGE_PARTIAL },
     { "one byte", "L", 1, 1, WK_IMAGE_PARTIAL },
     { "91 bytes of a final one", "LibvirtQemudSave", 16, 91, WK_IMAGE_PARTIAL },
-    { "91 bytes of a guard", GUARD, GUARD_BYTES, 91, WK_IMAGE_PARTIAL },
+    { "91 bytes of a guard", FIXTURE_GUARD, FIXTURE_GUARD_BYTES, 91, WK_IMAGE_PARTIAL },
     { "92 zeroes", "", 0, 92, WK_IMAGE_FOREIGN },
     { "partial", "LibvirtQemudPart", 16, 500, WK_IMAGE_PARTIAL },
-    { "guard", GUARD, GUARD_BYTES, 92, WK_IMAGE_GUARD },
-    { "guard with more behind", GUARD, GUARD_BYTES, 93, WK_IMAGE_FINAL },
-    { "guard with something in it", GUARD "\1", GUARD_BYTES + 1, 92, WK_IMAGE_FINAL },
+    { "guard", FIXTURE_GUARD, FIXTURE_GUARD_BYTES, 92, WK_IMAGE_GUARD },
+    { "guard with more behind", FIXTURE_GUARD, FIXTURE_GUARD_BYTES, 93, WK_IMAGE_FINAL },
+    { "guard with something in it", FIXTURE_GUARD "\1", FIXTURE_GUARD_BYTES + 1, 92,
+      WK_IMAGE_FINAL },
     { "guard of an earlier agent", "WukongGuardImage", 16, 92, WK_IMAGE_GUARD },
     { "the same with more behind", "WukongGuardImage", 16, 93, WK_IMAGE_FOREIGN },
     { "something else", "PNG", 3, 500, WK_IMAGE_FOREIGN },
@@ -384,34 +380,6 @@ test_kill(void **state)
     fixture_no_error(&error);
 }
 
-/* What libvirt decides by, in every release that was tried: a good magic, so that it is no broken
- * image, which is dropped from 11.3 on; and a version that is none, so that it is refused. */
-static void
-expect_guard(const char *path)
-{
-    g_autoptr(GBytes) found = fixture_read(path);
-    guint8 expected[FIXTURE_FIXED] = { 0 };
-
-    memcpy(expected, GUARD, GUARD_BYTES);
-    assert_int_equal(g_bytes_get_size(found), sizeof expected);
-    assert_memory_equal(g_bytes_get_data(found, NULL), expected, sizeof expected);
-}
-
-/* Called partial it would be dropped, and the guest booted cold (I4). */
-static void
-test_kill_leaves_guards_alone(void **state)
-{
-    const char *path = fixture_path(state, "image");
-    g_autoptr(GError) error = NULL;
-    WkFileId file;
-
-    assert_true(wk_guard_write(path, &error) && wk_guard_rename(path, &error));
-    file = fixture_file_id(path);
-    assert_true(wk_image_kill(path, &file, &error));
-    expect_guard(path);
-    fixture_no_error(&error);
-}
-
 static void
 test_kill_leaves_others_alone(void **state)
 {
@@ -491,22 +459,6 @@ test_unlink_one_of_two(void **state)
 }
 
 static void
-test_unlink_guard(void **state)
-{
-    const char *path = fixture_path(state, "image");
-    g_autoptr(GError) error = NULL;
-    WkFileId file = { .dev = 1, .inode = 1 };
-
-    assert_true(wk_guard_write(path, &error) && wk_guard_rename(path, &error));
-    assert_true(wk_image_unlink(path, &file, &error));
-    assert_false(fixture_exists(path));
-    assert_true(wk_guard_write(path, &error) && wk_guard_rename(path, &error));
-    assert_true(wk_image_unlink(path, NULL, &error));
-    assert_false(fixture_exists(path));
-    fixture_no_error(&error);
-}
-
-static void
 test_link(void **state)
 {
     const char *from = fixture_path(state, "from");
@@ -559,52 +511,6 @@ test_link_across(void **state)
     fixture_expect_error(&error, WK_ERROR_REFUSED, "VaultOnOtherFileSystem");
 }
 
-static void
-test_guard(void **state)
-{
-    const char *path = fixture_path(state, "image");
-    const char *draft = fixture_path(state, "image.wukong-guard");
-    g_autoptr(GByteArray) image = fixture_image(DATA, BODY, 1);
-    g_autoptr(GError) error = NULL;
-
-    fixture_write(path, image->data, image->len);
-    fixture_write(draft, "left by an agent that died", 26);
-    assert_true(wk_guard_write(path, &error));
-    assert_int_equal(kind_of(draft), WK_IMAGE_GUARD);
-    expect_bytes(path, image);
-    assert_true(wk_guard_sync(path, &error));
-    assert_true(wk_guard_rename(path, &error));
-    assert_int_equal(kind_of(path), WK_IMAGE_GUARD);
-    expect_guard(path);
-    assert_false(fixture_exists(draft));
-    assert_false(wk_guard_sync(path, &error));
-    fixture_expect_error(&error, WK_ERROR_NOT_FOUND, NULL);
-    assert_false(wk_guard_rename(path, &error));
-    fixture_expect_error(&error, WK_ERROR_NOT_FOUND, NULL);
-    assert_true(wk_guard_write(path, &error));
-}
-
-/* F12: an empty file at the managed path makes libvirt boot cold. */
-static void
-test_guard_torn(void **state)
-{
-    const char *path = fixture_path(state, "image");
-    const char *draft = fixture_path(state, "image.wukong-guard");
-    g_autoptr(GError) error = NULL;
-
-    for (gsize length = 0; length < FIXTURE_FIXED; length++) {
-        assert_true(wk_guard_write(path, &error));
-        assert_int_equal(truncate(draft, (off_t)length), 0);
-        assert_false(wk_guard_rename(path, &error));
-        fixture_expect_error(&error, WK_ERROR_CORRUPT, NULL);
-        assert_false(fixture_exists(path));
-    }
-    assert_int_equal(g_unlink(draft), 0);
-    assert_int_equal(symlink(path, draft), 0);
-    assert_true(wk_guard_write(path, &error)); /* replaces the symlink, does not follow it */
-    assert_false(fixture_exists(path));
-}
-
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int
@@ -622,15 +528,11 @@ main(void)
         WITH_FOLDER(test_digest_is_xxh128),
         WITH_FOLDER(test_digest_run),
         WITH_FOLDER(test_kill),
-        WITH_FOLDER(test_kill_leaves_guards_alone),
         WITH_FOLDER(test_kill_leaves_others_alone),
         WITH_FOLDER(test_unlink),
         WITH_FOLDER(test_unlink_one_of_two),
-        WITH_FOLDER(test_unlink_guard),
         WITH_FOLDER(test_link),
         WITH_FOLDER(test_link_across),
-        WITH_FOLDER(test_guard),
-        WITH_FOLDER(test_guard_torn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

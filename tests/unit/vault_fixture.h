@@ -33,6 +33,11 @@ void fixture_remove(const char *path);
  * Returns: (transfer full). */
 GByteArray *fixture_image(guint32 data_len, gsize body, guint32 seed);
 #define FIXTURE_FIXED 92
+/* The head of a guard; what follows is zeroes. */
+#define FIXTURE_GUARD                                                                              \
+    "LibvirtQemudSave\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"                             \
+    "WukongGuardImage"
+#define FIXTURE_GUARD_BYTES 52
 
 /* XXH3-128 of @bytes in one go, in hex; @digest: WK_DIGEST_LENGTH + 1 bytes. */
 void fixture_digest(const guint8 *bytes, gsize length, char *digest);
