@@ -4,6 +4,7 @@
 #include "agent/pods.h"
 
 #include "agent/cluster.h"
+#include "agent/task.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "kube/kubevirt.h"
@@ -72,7 +73,7 @@ is_saved(WkPodGuests *self, const PodGuest *guest)
 
     return known != NULL
            && (known->record->state != WK_LEDGER_NONE || known->record->stopped_by_fallback
-               || known->task != NULL);
+               || (known->task != NULL && known->task->op != NULL));
 }
 
 /* The node's own watch tells of it, and of its end. */

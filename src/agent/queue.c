@@ -186,7 +186,7 @@ wk_engine_make_job(WkEngine *self, WkTask *task, WkGuest *guest)
         job->action = task->op->action;
         job->origin = task->op->origin;
     }
-    wk_engine_equip(self, guest, job, TRUE);
+    wk_engine_equip(self, guest, job, task->op != NULL);
     return job;
 }
 

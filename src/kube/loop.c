@@ -5,6 +5,11 @@
 
 #include <glib-unix.h>
 
+/* Each keeps some 100 KiB of TLS state. libcurl would keep four times as many as were in use at
+ * once.
+ */
+#define IDLE_CONNECTIONS_MAX 8L
+
 /*
  * Each descriptor has a source of its own, which ends when libcurl lets go of the descriptor: the
  * number may be another connection's in the same turn of the main loop, and what poll() said of the
@@ -171,6 +176,7 @@ wk_kube_loop_new(void)
     ((TimerSource *)self->timer)->loop = self;
     g_source_set_static_name(self->timer, "kube timer");
     g_source_attach(self->timer, NULL);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS_MAX);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, self);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);

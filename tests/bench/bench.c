@@ -23,7 +23,7 @@ static const struct {
 } phases[] = {
     { "pause", bench_pause }, { "disk", bench_disk },         { "parallel", bench_parallel },
     { "idle", bench_idle },   { "kube", bench_kube },         { "fleet", bench_fleet },
-    { "scale", bench_scale }, { "launcher", bench_launcher },
+    { "scale", bench_scale }, { "launcher", bench_launcher }, { "pods", bench_pods },
 };
 
 static double
@@ -181,7 +181,7 @@ main(int argc, char **argv)
         if (is_known(argv[i]))
             continue;
         g_printerr("bench: unknown phase '%s' (pause, disk, parallel, idle, kube, fleet, scale, "
-                   "launcher)\n",
+                   "launcher, pods)\n",
                    argv[i]);
         return 2;
     }

@@ -98,6 +98,7 @@ gboolean bench_kube(BenchReport *report, GError **error);
 gboolean bench_fleet(BenchReport *report, GError **error);
 gboolean bench_scale(BenchReport *report, GError **error);
 gboolean bench_launcher(BenchReport *report, GError **error);
+gboolean bench_pods(BenchReport *report, GError **error);
 
 /* Runs a command whose time counts. Returns: seconds it took, -1 when it failed. */
 double bench_run(const char *const *argv, GError **error);

@@ -163,7 +163,7 @@ test_guard_holds_until_the_image_comes(void **state G_GNUC_UNUSED)
     le_release(pod);
     path = le_make_save_folder();
     le_write_guard(path);
-    le_wait_sync_error("magic is incorrect");
+    le_wait_sync_error("version is not supported");
     le_check_stands(LE_HOLD_MS);
     staged = g_strconcat(path, ".new", NULL);
     assert_int_equal(link(LE_HELD, staged), 0);
