@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -225,7 +224,6 @@ measure(BenchReport *report, GError **error)
         || !lab_wait("all guests in pods", LAB_POD_MS, knows_all, http, error))
         return FALSE;
     g_usleep(QUIET_US);
-    { g_autofree char *c = g_strdup_printf("ls -l /proc/%d/fd | awk '{print $NF}' | sed 's/[0-9]*\\]$//' | sort | uniq -c | sort -rn | head; ls /proc/%d/task | wc -l; cat /proc/%d/smaps_rollup | head -20; ss -tnp state established dport = :6443 | wc -l", (int)lab_pid("wukongd"), (int)lab_pid("wukongd"), (int)lab_pid("wukongd")); if (system(c)) return FALSE; }
     tell(report, "launcher-100-pods-rss-anon", "MiB", rss_anon_kib() / 1024, 12);
     tell(report, "launcher-100-pods-helpers", "", count_children(), 0);
     tell(report, "launcher-100-pods-fds", "fds", count_entries("fd"), NAN);
