@@ -81,7 +81,6 @@ place_guard(WkJob *job, GError **error)
     return wk_run_step(job->run, WK_STEP_GUARD_WRITE, error) && wk_guard_write(path, error)
            && wk_run_step(job->run, WK_STEP_GUARD_SYNC, error)
            && (!wk_rule_holds("guard-sync") || wk_guard_sync(path, error))
-
            && wk_run_step(job->run, WK_STEP_GUARD_RENAME, error) && wk_guard_rename(path, error);
 }
 
@@ -101,11 +100,13 @@ wk_quarantine_guard(WkJob *job, GError **error)
     const gboolean off = job->seen.domain == WK_DOMAIN_INACTIVE;
     const gboolean m_ours = (job->seen.facts & WK_FACT_M_OURS) != 0;
     const gboolean m_there = (job->seen.facts & WK_FACT_M_PRESENT) != 0;
+    /* one of an earlier agent may be none for the libvirt of today: it is made anew (F12) */
+    const gboolean guarded = (job->seen.facts & WK_FACT_M_GUARD) != 0;
 
     if (!rescue_hold(job, error) || !take_autostart_back(job, error)
         || (wk_launcher_has(job) && !wk_launcher_lock_held(job, error)))
         return FALSE;
-    if (off && (!m_there || m_ours) && !place_guard(job, error))
+    if (off && (!m_there || m_ours || guarded) && !place_guard(job, error))
         return FALSE;
     if (!off && m_ours
         && (!wk_run_step(job->run, WK_STEP_GUARD_UNLINK_MANAGED, error)

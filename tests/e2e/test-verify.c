@@ -57,6 +57,29 @@ test_bad(void **state G_GNUC_UNUSED)
     e2e_check_runs(GUEST);
 }
 
+/* What an earlier agent has put in libvirt's way may be no hindrance to the libvirt of today. */
+static void
+test_old_guard(void **state G_GNUC_UNUSED)
+{
+    static const char old[92] = "WukongGuardImage";
+    g_autofree char *hold = e2e_hold_path(GUEST);
+    g_autofree char *managed = e2e_managed_path(GUEST);
+    g_autofree char *bytes = NULL;
+    gsize length = 0;
+
+    save();
+    e2e_flip_byte_unseen(hold, -4096);
+    e2e_ctl_says(1, "not what was written", "verify", GUEST, NULL);
+    lab_ok(g_file_set_contents(managed, old, sizeof old, &error));
+    lab_ok(lab_agent_restart(NULL, &error));
+    e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Suspended", "restorable", "false", NULL);
+    lab_ok(g_file_get_contents(managed, &bytes, &length, &error));
+    assert_int_equal(length, sizeof old);
+    assert_memory_equal(bytes, "LibvirtQemudSave\xff\xff\xff\xff", 20);
+    e2e_ctl_says(0, "dropped", "discard", GUEST, "--yes", NULL);
+    e2e_check_no_image(GUEST);
+}
+
 static void
 test_nothing_saved(void **state G_GNUC_UNUSED)
 {
@@ -91,6 +114,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         e2e_test(test_good),
         e2e_test(test_bad),
+        e2e_test(test_old_guard),
         e2e_test(test_nothing_saved),
         e2e_test(test_while_another_runs),
     };
