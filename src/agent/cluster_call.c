@@ -45,9 +45,17 @@ wk_cluster_link_unref(WkClusterLink *self)
 }
 
 void
+wk_cluster_link_listen(WkClusterLink *self, const WkClusterListener *listener, gpointer data)
+{
+    self->listener = listener;
+    self->listener_data = data;
+}
+
+void
 wk_cluster_link_close(WkClusterLink *self)
 {
     self->kube = NULL;
+    self->listener = NULL;
     wk_cluster_wait_end(self);
 }
 

@@ -10,7 +10,9 @@ G_BEGIN_DECLS
 typedef struct _WkClusterCall WkClusterCall;
 
 struct _WkClusterLink {
-    WkKube *kube;       /* main thread; NULL: closed */
+    WkKube *kube;                      /* main thread; NULL: closed */
+    const WkClusterListener *listener; /* main thread; NULL: none */
+    gpointer listener_data;
     GPtrArray *waiting; /* main thread (element-type WkClusterCall), references: for a change */
     guint paused_ms;    /* patience with KubeVirt's word of a pause */
     guint pinned_ms;    /* and with an operator that takes a node selector over */

@@ -163,8 +163,9 @@ act_at_rest(WkJob *job, GError **error)
                                    job->default_target);
     if (job->aim == WK_AIM_DISCARD)
         job->tried = decision->what == WK_DO_DISCARD;
-    /* A failed save whose guest meanwhile ended, an image found bad: that error says more. */
-    if (job->failed != NULL && decision->what != WK_DO_NOTHING)
+    /* A failed save whose guest meanwhile ended, an image found bad, a guest that runs without what
+     * was saved of it: that error says more. */
+    if (job->failed != NULL && (decision->what != WK_DO_NOTHING || job->aim == WK_AIM_RESUME))
         return try_save(job, error);
     return do_decision(job, decision, error);
 }

@@ -258,11 +258,25 @@ wk_restore_relink(WkJob *job, GError **error)
            && wk_job_sync_save_folder(job, WK_STEP_RELINK_SYNC_SAVE_FOLDER, error);
 }
 
+/* Whoever asked for the saved memory has to know that it is not what runs (I4). */
+static void
+note_cold_boot(WkJob *job)
+{
+    if (job->aim != WK_AIM_RESUME || job->failed != NULL
+        || (job->look.op != NULL && g_strcmp0(job->look.op, job->record->op) == 0))
+        return;
+    wk_error_set(&job->failed, WK_ERROR_FAILED, "StartedOutside",
+                 "guest '%s' was booted anew by somebody else before its saved memory was loaded; "
+                 "that memory is used up",
+                 job->name);
+}
+
 gboolean
 wk_restore_outside(WkJob *job, GError **error)
 {
     WkRecord *next = wk_record_copy(job->record);
 
+    note_cold_boot(job);
     next->state = WK_LEDGER_SPENT;
     next->then = WK_THEN_OFF;
     next->want = WK_WANT_NONE;

@@ -188,6 +188,24 @@ test_cold_booted_behind_the_back(void **state G_GNUC_UNUSED)
     e2e_check_other_life(life);
 }
 
+/* Whoever asked for what was saved is told that it is not what runs. */
+static void
+test_booted_anew_in_resume(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *id = NULL;
+
+    e2e_guest_start(GUEST);
+    e2e_ctl_says(0, "saved to disk", "suspend", GUEST, "--to", "disk", NULL);
+    e2e_agent_restart("restore.start-paused=stop");
+    id = e2e_submit(GUEST, "resume", NULL);
+    e2e_agent_wait_stopped();
+    g_free(e2e_virsh("start", "--force-boot", GUEST, NULL));
+    e2e_agent_continue();
+    e2e_wait_end(id, "state", "failed", "reason", "StartedOutside", NULL);
+    e2e_check_guest(GUEST, "state", "Running", NULL);
+    e2e_check_no_image(GUEST);
+}
+
 static void
 test_save_removed(void **state G_GNUC_UNUSED)
 {
@@ -446,6 +464,7 @@ main(void)
         e2e_test(test_paused_behind_the_back),
         e2e_test(test_lived_behind_the_back),
         e2e_test(test_cold_booted_behind_the_back),
+        e2e_test(test_booted_anew_in_resume),
         e2e_test(test_save_removed),
         e2e_test(test_save_removed_is_seen_at_start),
         e2e_test(test_undefined_with_its_save),
