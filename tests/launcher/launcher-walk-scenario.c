@@ -39,11 +39,17 @@ discard(Walk *walk, GError **error)
 }
 
 static gboolean
+cancel_now(Walk *walk, GError **error)
+{
+    return (!walk_agent_is_alive() || walk_post(walk, "cancel", NULL, error))
+           && walk_await(walk, error);
+}
+
+static gboolean
 cancel_at(Walk *walk, const char *verb, const char *body, const char *step, GError **error)
 {
     return lw_post(walk, verb, body, error) && walk_await_step(walk, step, error)
-           && (!walk_agent_is_alive() || walk_post(walk, "cancel", NULL, error))
-           && walk_await(walk, error);
+           && cancel_now(walk, error);
 }
 
 static gboolean
@@ -59,11 +65,22 @@ cancel_early(Walk *walk, GError **error)
     return cancel_at(walk, "resume", NULL, "stage.lock", error);
 }
 
-/* While KubeVirt starts it. */
+static gboolean
+is_loaded(gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *state = walk_agent_is_alive() ? lab_pod_domstate(LW_NAME, NULL) : NULL;
+
+    return !walk_agent_is_alive() || (state != NULL && g_str_has_prefix(state, "paused"));
+}
+
+/* Once KubeVirt has loaded it. */
 static gboolean
 cancel_late(Walk *walk, GError **error)
 {
-    return cancel_at(walk, "resume", NULL, "stage.sync-save-folder", error);
+    return lw_post(walk, "resume", NULL, error)
+           && walk_await_step(walk, "stage.sync-save-folder", error)
+           && lab_wait("the image to be loaded", LAB_POD_MS, is_loaded, NULL, error)
+           && cancel_now(walk, error);
 }
 
 static gboolean
@@ -173,7 +190,7 @@ static const WalkScenario scenarios[] = {
     { .name = "restore-cancelled-late",
       .prepare = save,
       .act = cancel_late,
-      .arm = "stage.sync-save-folder=sleep:2000",
+      .arm = "stage.sync-save-folder=sleep:6000",
       .only = ONLY("cancel.", "guard.unlink"),
       .ends = WALK_DISK | WALK_RUNS,
       .fault_ends = WALK_RUNS | WALK_DISK },
