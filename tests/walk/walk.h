@@ -17,7 +17,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain, virDomainFree)
 #define WALK_GUEST     "walk"
 #define WALK_SAVE_FILE LAB_SAVE_DIR "/" WALK_GUEST ".save" /* M */
 #define WALK_VAULT     LAB_STATE_DIR "/vault"
-#define WALK_SETTLE_MS 60000
+#define WALK_SETTLE_MS 180000
 
 /* How a guest can be found once everything has come to rest. */
 typedef enum {
