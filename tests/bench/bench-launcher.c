@@ -208,7 +208,6 @@ static gpointer
 run_virsh(gpointer data)
 {
     Virsh *self = data;
-    g_auto(LabOutput) output = { 0 };
     g_autofree char *uid = lab_pod_uid(NAME, &self->error);
     g_autofree char *uri = NULL;
     const char *argv[] = { "virsh", "-q", "-c", NULL, self->verb, DOMAIN, NULL };

@@ -149,10 +149,11 @@ static gboolean
 delete_claim(const char *name, GError **error)
 {
     g_autofree char *claim = g_strdup_printf("pvc/%s-root", name);
-    g_autofree char *freed = lab_kubectl_out(NULL, "patch", claim, "--type=merge", "-p",
-                                             "{\"metadata\":{\"finalizers\":null}}", NULL);
-    g_autofree char *gone = lab_kubectl_out(error, "delete", "--ignore-not-found", claim, NULL);
+    g_autofree char *gone = NULL;
 
+    g_free(lab_kubectl_out(NULL, "patch", claim, "--type=merge", "-p",
+                           "{\"metadata\":{\"finalizers\":null}}", NULL));
+    gone = lab_kubectl_out(error, "delete", "--ignore-not-found", claim, NULL);
     return gone != NULL;
 }
 
