@@ -278,7 +278,8 @@ has_news(const PodGuest *guest, const WkVmi *vmi)
 }
 
 /* A worker has asked, and knows more than the watch, which may wait out a backoff: the new pod of a
- * guest that comes back must not be missed for that (R5). */
+ * guest that comes back must not be missed for that (R5). It is the watch that tells, all the same:
+ * an answer may be older than what that has told meanwhile. */
 static void
 on_seen_vmi(const WkVmi *vmi, gpointer data)
 {
@@ -286,10 +287,8 @@ on_seen_vmi(const WkVmi *vmi, gpointer data)
     const PodGuest *guest =
         vmi->vm_uid != NULL ? g_hash_table_lookup(self->guests, vmi->vm_uid) : NULL;
 
-    if (guest == NULL || !has_news(guest, vmi))
-        return;
-    wk_kubevirt_hurry(self->kubevirt);
-    on_vmi(vmi, self);
+    if (guest != NULL && has_news(guest, vmi))
+        wk_kubevirt_hurry(self->kubevirt);
 }
 
 static void
