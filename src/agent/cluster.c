@@ -27,8 +27,8 @@ on_vmi(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     GError *error = NULL;
     WkVmi *vmi = wk_kubevirt_get_fresh_vmi_finish(call->link->kube, result, &error);
 
-    if (call->link->listener != NULL && vmi != NULL)
-        call->link->listener->saw_vmi(vmi, call->link->listener_data);
+    if (vmi != NULL)
+        wk_cluster_link_answers(call->link);
     wk_cluster_call_answer(call, error, vmi, (GDestroyNotify)wk_vmi_free);
 }
 
@@ -100,12 +100,11 @@ ask_lock(WkClusterCall *call, WkKube *kube)
     wk_kubevirt_lock(kube, call->vmi, NULL, on_locked, call);
 }
 
-/* What comes after it must not be missed: the watches do not wait out their backoff. */
+/* What comes after it must not be missed. */
 static void
 ask_unlock(WkClusterCall *call, WkKube *kube)
 {
-    if (call->link->listener != NULL)
-        call->link->listener->saw_server(call->link->listener_data);
+    wk_cluster_link_answers(call->link);
     wk_kubevirt_unlock(kube, call->ns, call->name, call->uid, NULL, on_done, call);
 }
 

@@ -20,13 +20,9 @@ WkClusterLink *wk_cluster_link_ref(WkClusterLink *self); /* any thread */
 void wk_cluster_link_unref(WkClusterLink *self);         /* any thread; NULL is fine */
 void wk_cluster_link_close(WkClusterLink *self);         /* main thread: the client goes */
 
-/* Main thread: what the server says of a VMI when it is asked, be it that the watch is behind, and
- * that it is there at all. */
-typedef struct {
-    void (*saw_vmi)(const WkVmi *vmi, gpointer data);
-    void (*saw_server)(gpointer data);
-} WkClusterListener;
-void wk_cluster_link_listen(WkClusterLink *self, const WkClusterListener *listener, gpointer data);
+/* Main thread: @answers is called whenever the server has told a worker of a VMI, or is asked to
+ * let one go: what the watches have to tell then must not wait out a backoff (R5). */
+void wk_cluster_link_listen(WkClusterLink *self, void (*answers)(gpointer data), gpointer data);
 
 /* Main thread: what a watch tells. Workers wait for some of it. */
 void wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi);

@@ -45,17 +45,24 @@ wk_cluster_link_unref(WkClusterLink *self)
 }
 
 void
-wk_cluster_link_listen(WkClusterLink *self, const WkClusterListener *listener, gpointer data)
+wk_cluster_link_listen(WkClusterLink *self, void (*answers)(gpointer data), gpointer data)
 {
-    self->listener = listener;
-    self->listener_data = data;
+    self->answers = answers;
+    self->answers_data = data;
+}
+
+void
+wk_cluster_link_answers(WkClusterLink *self)
+{
+    if (self->answers != NULL)
+        self->answers(self->answers_data);
 }
 
 void
 wk_cluster_link_close(WkClusterLink *self)
 {
     self->kube = NULL;
-    self->listener = NULL;
+    self->answers = NULL;
     wk_cluster_wait_end(self);
 }
 

@@ -10,9 +10,9 @@ G_BEGIN_DECLS
 typedef struct _WkClusterCall WkClusterCall;
 
 struct _WkClusterLink {
-    WkKube *kube;                      /* main thread; NULL: closed */
-    const WkClusterListener *listener; /* main thread; NULL: none */
-    gpointer listener_data;
+    WkKube *kube;                   /* main thread; NULL: closed */
+    void (*answers)(gpointer data); /* main thread; NULL: nobody listens */
+    gpointer answers_data;
     GPtrArray *waiting; /* main thread (element-type WkClusterCall), references: for a change */
     guint paused_ms;    /* patience with KubeVirt's word of a pause */
     guint pinned_ms;    /* and with an operator that takes a node selector over */
@@ -58,6 +58,9 @@ void wk_cluster_call_unref(gpointer call); /* any thread */
 
 /* Worker: blocks. Returns: TRUE once it was answered without an error. */
 gboolean wk_cluster_call_make(WkClusterCall *call, GError **error);
+
+/* Main thread: says that the server answers. */
+void wk_cluster_link_answers(WkClusterLink *self);
 
 /* Main thread. Takes @error and @result (transfer full), and the reference that ask() got. */
 void wk_cluster_call_answer(WkClusterCall *call, GError *error, gpointer result,

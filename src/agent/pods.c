@@ -261,46 +261,14 @@ on_vmi(const WkVmi *vmi, gpointer data)
     wk_source_touch(self->source, guest->id);
 }
 
-static gboolean
-has_news(const PodGuest *guest, const WkVmi *vmi)
-{
-    const WkVmi *known = guest->vmi;
-
-    if (known == NULL || g_strcmp0(known->uid, vmi->uid) != 0
-        || known->pod_uids->len != vmi->pod_uids->len)
-        return TRUE;
-    for (guint i = 0; i < vmi->pod_uids->len; i++) {
-        if (!g_str_equal(g_ptr_array_index(known->pod_uids, i),
-                         g_ptr_array_index(vmi->pod_uids, i)))
-            return TRUE;
-    }
-    return FALSE;
-}
-
-/* A worker has asked, and knows more than the watch, which may wait out a backoff: the new pod of a
- * guest that comes back must not be missed for that (R5). It is the watch that tells, all the same:
- * an answer may be older than what that has told meanwhile. */
+/* A watch that waits out a backoff would miss the new pod of a guest that comes back (R5). */
 static void
-on_seen_vmi(const WkVmi *vmi, gpointer data)
-{
-    WkPodGuests *self = data;
-    const PodGuest *guest =
-        vmi->vm_uid != NULL ? g_hash_table_lookup(self->guests, vmi->vm_uid) : NULL;
-
-    if (guest != NULL && has_news(guest, vmi))
-        wk_kubevirt_hurry(self->kubevirt);
-}
-
-static void
-on_seen_server(gpointer data)
+on_answers(gpointer data)
 {
     WkPodGuests *self = data;
 
     wk_kubevirt_hurry(self->kubevirt);
 }
-
-static const WkClusterListener cluster_listener = { .saw_vmi = on_seen_vmi,
-                                                    .saw_server = on_seen_server };
 
 static void
 on_vmi_gone(const char *ns, const char *name, const char *uid, gpointer data)
@@ -520,7 +488,7 @@ wk_pod_guests_new(const WkPodGuestsOptions *options, GError **error)
         return NULL;
     wk_files_distrust(wk_pods_get_folder(self->pods));
     self->link = wk_cluster_link_new(options->kube);
-    wk_cluster_link_listen(self->link, &cluster_listener, self);
+    wk_cluster_link_listen(self->link, on_answers, self);
     self->kubevirt = wk_kubevirt_new(options->kube, options->node_name, &kubevirt_listener, self);
     adopt_saved(self);
     wk_pods_start(self->pods);

@@ -125,9 +125,8 @@ wk_failpoint_init(const char *spec, const char *rules_off, GError **error)
 static gboolean
 is_hit(Failpoint *point)
 {
-    const int passed = point->action != ACTION_NONE ? g_atomic_int_add(&point->passed, 1) + 1 : 0;
-
-    return point->action != ACTION_NONE && (point->at == EACH || passed == point->at);
+    return point->action != ACTION_NONE
+           && (point->at == EACH || g_atomic_int_add(&point->passed, 1) + 1 == point->at);
 }
 
 gboolean

@@ -48,14 +48,19 @@ turn_of(gboolean ok, Turn next)
     return ok ? next : TURN_FAILED;
 }
 
+static Turn
+tell_failure(WkJob *job, GError **error)
+{
+    g_propagate_error(error, g_steal_pointer(&job->failed));
+    return TURN_FAILED;
+}
+
 /* A save that did not end sealed: what it left is for the table, then the reason is told. */
 static Turn
 try_save(WkJob *job, GError **error)
 {
-    if (job->failed != NULL) {
-        g_propagate_error(error, g_steal_pointer(&job->failed));
-        return TURN_FAILED;
-    }
+    if (job->failed != NULL)
+        return tell_failure(job, error);
     if (job->tried) {
         wk_error_set(error, WK_ERROR_UNAVAILABLE, "GuestBusy",
                      "guest '%s': the save came to nothing, somebody else works on the guest",
@@ -166,7 +171,7 @@ act_at_rest(WkJob *job, GError **error)
     /* A failed save whose guest meanwhile ended, an image found bad, a guest that runs without what
      * was saved of it: that error says more. */
     if (job->failed != NULL && (decision->what != WK_DO_NOTHING || job->aim == WK_AIM_RESUME))
-        return try_save(job, error);
+        return tell_failure(job, error);
     return do_decision(job, decision, error);
 }
 

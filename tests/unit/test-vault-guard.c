@@ -24,15 +24,6 @@ kind_of(const char *path)
     return seen.kind;
 }
 
-static void
-expect_bytes(const char *path, const GByteArray *expected)
-{
-    g_autoptr(GBytes) found = fixture_read(path);
-
-    assert_int_equal(g_bytes_get_size(found), expected->len);
-    assert_memory_equal(g_bytes_get_data(found, NULL), expected->data, expected->len);
-}
-
 /* What libvirt decides by, in every release that was tried: a good magic, so that it is no broken
  * image, which is dropped from 11.3 on; and a version that is none, so that it is refused. */
 static void
@@ -89,7 +80,7 @@ test_guard(void **state)
     fixture_write(draft, "left by an agent that died", 26);
     assert_true(wk_guard_write(path, &error));
     assert_int_equal(kind_of(draft), WK_IMAGE_GUARD);
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     assert_true(wk_guard_sync(path, &error));
     assert_true(wk_guard_rename(path, &error));
     assert_int_equal(kind_of(path), WK_IMAGE_GUARD);

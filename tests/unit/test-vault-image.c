@@ -332,15 +332,6 @@ test_digest_run(void **state)
 }
 
 static void
-expect_bytes(const char *path, const GByteArray *expected)
-{
-    g_autoptr(GBytes) found = fixture_read(path);
-
-    assert_int_equal(g_bytes_get_size(found), expected->len);
-    assert_memory_equal(g_bytes_get_data(found, NULL), expected->data, expected->len);
-}
-
-static void
 test_kill(void **state)
 {
     const char *path = fixture_path(state, "image");
@@ -355,25 +346,25 @@ test_kill(void **state)
     other = file;
     other.inode++;
     assert_true(wk_image_kill(path, &other, &error)); /* not that file */
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     other = (WkFileId){ 0 };
     assert_true(wk_image_kill(path, &other, &error)); /* never noted */
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     assert_int_equal(symlink(path, link_path), 0);
     assert_true(wk_image_kill(link_path, &file, &error)); /* not through a symlink */
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     assert_true(wk_image_kill(fixture_path(state, "none"), &file, &error));
     assert_true(wk_image_kill(fixture_path(state, "none/none"), &file, &error));
 
     assert_true(wk_image_kill(path, &file, &error));
     memcpy(image->data + 12, "Part", 4);
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     assert_int_equal(kind_of(path), WK_IMAGE_PARTIAL);
     assert_int_equal(utimensat(AT_FDCWD, path, (const struct timespec[]){ { 1, 0 }, { 1, 0 } }, 0),
                      0);
     assert_true(wk_image_kill(path, &file, &error)); /* and again, written anew */
     assert_true(fixture_file_id(path).mtime_ns > 1000000000);
-    expect_bytes(path, image);
+    fixture_expect_bytes(path, image);
     assert_true(wk_image_sync(path, &file, &error));
     assert_true(wk_image_sync(path, &other, &error));
     assert_true(wk_image_sync(fixture_path(state, "none"), &file, &error));

@@ -170,3 +170,12 @@ fixture_rounds(guint normal)
         return (guint)rounds;
     return normal;
 }
+
+void
+fixture_expect_bytes(const char *path, const GByteArray *expected)
+{
+    g_autoptr(GBytes) found = fixture_read(path);
+
+    assert_int_equal(g_bytes_get_size(found), expected->len);
+    assert_memory_equal(g_bytes_get_data(found, NULL), expected->data, expected->len);
+}

@@ -50,4 +50,7 @@ void fixture_no_error(GError **error);
 /* How many rounds a test that repeats itself makes: WK_TEST_ROUNDS, or @normal. */
 guint fixture_rounds(guint normal);
 
+/* @path holds exactly these bytes. */
+void fixture_expect_bytes(const char *path, const GByteArray *expected);
+
 G_END_DECLS
