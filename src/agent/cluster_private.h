@@ -40,8 +40,8 @@ struct _WkClusterCall {
     WkPin *pin;
 
     /* Main thread, of one that waits for a change (cluster_wait.c). */
-    gboolean for_vm;   /* it waits for a VM's change, not a VMI's */
-    GSource *patience; /* NULL: it does not wait */
+    void (*take)(WkClusterCall *call, gconstpointer object); /* of VM or VMI */
+    GSource *patience;                                       /* NULL: it does not wait */
 
     GMutex lock;
     GCond answered;

@@ -9,6 +9,8 @@
 /* Questions whose answer is a change that is still to come: told by the watches, or found by one
  * look, in case the watch has told of it before. Main thread but for the await functions. */
 
+typedef void (*Take)(WkClusterCall *call, gconstpointer object);
+
 /* @result: a constant, or NULL. */
 static void
 settle(WkClusterCall *call, GError *error, gpointer result)
@@ -20,8 +22,9 @@ settle(WkClusterCall *call, GError *error, gpointer result)
 }
 
 static void
-wait_for(WkClusterCall *call, guint ms, GSourceFunc gave_up)
+wait_for(WkClusterCall *call, Take take, guint ms, GSourceFunc gave_up)
 {
+    call->take = take;
     call->patience = g_timeout_source_new(ms);
     g_source_set_callback(call->patience, gave_up, call, NULL);
     (void)g_source_attach(call->patience, NULL);
@@ -45,11 +48,25 @@ wk_cluster_wait_end(WkClusterLink *self)
     }
 }
 
+/* To all that wait for a change of that object. Downwards: what is settled gives its place to one
+ * that was asked already. */
+static void
+tell_waiting(WkClusterLink *self, Take take, const char *ns, const char *name, gconstpointer object)
+{
+    for (guint i = self->waiting->len; i > 0; i--) {
+        WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
+
+        if (call->take == take && is_about(call, ns, name))
+            take(call, object);
+    }
+}
+
 /* ---- KubeVirt's word of a pause ---- */
 
 static void
-take_vmi(WkClusterCall *call, const WkVmi *vmi)
+take_vmi(WkClusterCall *call, gconstpointer object)
 {
+    const WkVmi *vmi = object;
     GError *error = NULL;
 
     if (!g_str_equal(vmi->uid, call->uid)) {
@@ -64,13 +81,7 @@ take_vmi(WkClusterCall *call, const WkVmi *vmi)
 void
 wk_cluster_link_tell_vmi(WkClusterLink *self, const WkVmi *vmi)
 {
-    /* downwards: what is settled gives its place to one that was asked already */
-    for (guint i = self->waiting->len; i > 0; i--) {
-        WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
-
-        if (!call->for_vm && is_about(call, vmi->ns, vmi->name))
-            take_vmi(call, vmi);
-    }
+    tell_waiting(self, take_vmi, vmi->ns, vmi->name, vmi);
 }
 
 static void
@@ -101,7 +112,7 @@ on_not_paused(gpointer data)
 static void
 ask_paused(WkClusterCall *call, WkKube *kube)
 {
-    wait_for(call, call->link->paused_ms, on_not_paused);
+    wait_for(call, take_vmi, call->link->paused_ms, on_not_paused);
     wk_kubevirt_get_fresh_vmi(kube, call->ns, call->name, NULL, on_fresh_vmi,
                               g_atomic_rc_box_acquire(call));
 }
@@ -123,8 +134,10 @@ wk_cluster_await_paused(gpointer data, const char *vmi_uid, GError **error)
 /* ---- the operator's answer to a pin ---- */
 
 static void
-take_vm(WkClusterCall *call, const WkVm *vm)
+take_vm(WkClusterCall *call, gconstpointer object)
 {
+    const WkVm *vm = object;
+
     if (g_strcmp0(vm->selected_node, call->node) == 0)
         settle(call, NULL, GINT_TO_POINTER(TRUE));
 }
@@ -132,12 +145,7 @@ take_vm(WkClusterCall *call, const WkVm *vm)
 void
 wk_cluster_link_tell_vm(WkClusterLink *self, const WkVm *vm)
 {
-    for (guint i = self->waiting->len; i > 0; i--) {
-        WkClusterCall *call = g_ptr_array_index(self->waiting, i - 1);
-
-        if (call->for_vm && is_about(call, vm->ns, vm->name))
-            take_vm(call, vm);
-    }
+    tell_waiting(self, take_vm, vm->ns, vm->name, vm);
 }
 
 static void
@@ -161,8 +169,7 @@ on_not_pinned(gpointer data)
 static void
 ask_pinned(WkClusterCall *call, WkKube *kube)
 {
-    call->for_vm = TRUE;
-    wait_for(call, call->link->pinned_ms, on_not_pinned);
+    wait_for(call, take_vm, call->link->pinned_ms, on_not_pinned);
     wk_kubevirt_get_fresh_vm(kube, call->ns, call->name, NULL, on_fresh_vm,
                              g_atomic_rc_box_acquire(call));
 }

@@ -213,7 +213,7 @@ measure_idle(BenchReport *report, BenchApi *api, GError **error)
 
     if (!wait_all(api, "Running", START_MS, error))
         return FALSE;
-    g_usleep(5 * G_USEC_PER_SEC); /* what the start has stirred up settles */
+    bench_calm(); /* what the start has stirred up settles */
     before = cpu_s(APISERVER);
     g_usleep(IDLE_US);
     tell(report, "fleet-apiserver-cpu-per-idle-agent", "ms/min",

@@ -18,19 +18,6 @@ typedef struct {
     double wakeups; /* so far */
 } Cost;
 
-/* "Name:   123 kB" in a status file; 0 when it is not there. */
-static double
-status_number(const char *path, const char *name)
-{
-    g_autofree char *text = NULL;
-    const char *line;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return 0;
-    line = strstr(text, name);
-    return line != NULL ? g_ascii_strtod(line + strlen(name), NULL) : 0;
-}
-
 static double
 sum_wakeups(const char *tasks)
 {
@@ -41,32 +28,19 @@ sum_wakeups(const char *tasks)
     while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
         g_autofree char *path = g_build_filename(tasks, name, "status", NULL);
 
-        sum += status_number(path, "\nvoluntary_ctxt_switches:");
+        sum += lab_status_number(path, "voluntary_ctxt_switches");
     }
     return sum;
-}
-
-static double
-count_entries(const char *folder)
-{
-    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
-    guint n = 0;
-
-    while (dir != NULL && g_dir_read_name(dir) != NULL)
-        n++;
-    return n;
 }
 
 static Cost
 cost_of(const char *name)
 {
     const int pid = (int)lab_pid(name);
-    g_autofree char *status = g_strdup_printf("/proc/%d/status", pid);
     g_autofree char *tasks = g_strdup_printf("/proc/%d/task", pid);
-    g_autofree char *fds = g_strdup_printf("/proc/%d/fd", pid);
 
-    return (Cost){ .anonymous_kib = status_number(status, "\nRssAnon:"),
-                   .fds = count_entries(fds),
+    return (Cost){ .anonymous_kib = lab_rss_anon_kib(name),
+                   .fds = lab_count_of(name, "fd"),
                    .wakeups = sum_wakeups(tasks) };
 }
 

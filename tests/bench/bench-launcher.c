@@ -142,9 +142,9 @@ note_log(GError **error)
 /* Seconds that the guest's QEMU has been there for, or -1. Its pid is one of the pod's own, so it
  * is looked for by what it has for a command line. */
 static double
-age_of(const char *pid)
+age_of(GPid pid)
 {
-    g_autofree char *stat_path = g_strdup_printf("/proc/%s/stat", pid);
+    g_autofree char *stat_path = g_strdup_printf("/proc/%d/stat", (int)pid);
     g_autofree char *words = NULL;
     g_auto(GStrv) fields = NULL;
     const char *behind;
@@ -161,25 +161,6 @@ age_of(const char *pid)
            - g_ascii_strtod(fields[19], NULL) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static double
-qemu_age(void)
-{
-    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
-    const char *pid;
-
-    while (dir != NULL && (pid = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", pid);
-        g_autofree char *words = NULL;
-        gsize length = 0;
-
-        if (g_ascii_isdigit(*pid) && g_file_get_contents(path, &words, &length, NULL)
-            && strstr(words, "qemu-system") != NULL
-            && memmem(words, length, "guest=" DOMAIN, strlen("guest=" DOMAIN)) != NULL)
-            return age_of(pid);
-    }
-    return -1;
-}
-
 static gboolean
 take_start(BenchSamples *samples, double *took_s, GError **error)
 {
@@ -187,7 +168,7 @@ take_start(BenchSamples *samples, double *took_s, GError **error)
 
     if (!poll_until("the guest's first sign of life", has_grown, log, error))
         return FALSE;
-    *took_s = qemu_age();
+    *took_s = age_of(lab_find_process("guest=" DOMAIN));
     if (*took_s < 0) {
         g_set_error_literal(error, LAB_ERROR, LAB_ERROR_FAILED, "there is no QEMU");
         return FALSE;

@@ -27,7 +27,6 @@
 #define PODS     100
 #define KUBEVIRT "/apis/kubevirt.io/v1/namespaces/default/"
 #define USER     107
-#define QUIET_US (5 * G_USEC_PER_SEC)
 
 static pid_t launchers[PODS];
 
@@ -177,44 +176,6 @@ tell(BenchReport *report, const char *name, const char *unit, double value, doub
     bench_report_add(report, &result);
 }
 
-static double
-rss_anon_kib(void)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)lab_pid("wukongd"));
-    g_autofree char *text = NULL;
-    const char *at = g_file_get_contents(path, &text, NULL, NULL) ? strstr(text, "RssAnon:") : NULL;
-
-    return at != NULL ? g_ascii_strtod(at + strlen("RssAnon:"), NULL) : NAN;
-}
-
-static guint
-count_entries(const char *what)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)lab_pid("wukongd"), what);
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    guint n = 0;
-
-    while (dir != NULL && g_dir_read_name(dir) != NULL)
-        n++;
-    return n;
-}
-
-/* Helpers are the agent's only children. */
-static guint
-count_children(void)
-{
-    const int pid = (int)lab_pid("wukongd");
-    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/children", pid, pid);
-    g_autofree char *text = NULL;
-    guint n = 0;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return G_MAXUINT;
-    for (const char *at = text; *at != '\0'; at++)
-        n += *at == ' ' ? 1 : 0;
-    return n;
-}
-
 static gboolean
 measure(BenchReport *report, GError **error)
 {
@@ -223,10 +184,11 @@ measure(BenchReport *report, GError **error)
     if (!lab_agent_kill(error) || !lab_kube_agent_start(NULL, error)
         || !lab_wait("all guests in pods", LAB_POD_MS, knows_all, http, error))
         return FALSE;
-    g_usleep(QUIET_US);
-    tell(report, "launcher-100-pods-rss-anon", "MiB", rss_anon_kib() / 1024, 12);
-    tell(report, "launcher-100-pods-helpers", "", count_children(), 0);
-    tell(report, "launcher-100-pods-fds", "fds", count_entries("fd"), NAN);
+    bench_calm();
+    tell(report, "launcher-100-pods-rss-anon", "MiB", lab_rss_anon_kib("wukongd") / 1024, 12);
+    tell(report, "launcher-100-pods-helpers", "",
+         lab_find_process("--launcher-helper") != 0 ? 1 : 0, 0);
+    tell(report, "launcher-100-pods-fds", "fds", lab_count_of("wukongd", "fd"), NAN);
     return TRUE;
 }
 

@@ -75,19 +75,6 @@ bytes_received(void)
     return sum;
 }
 
-static double
-rss_anon_kib(void)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)lab_pid("wukongd"));
-    g_autofree char *text = NULL;
-    const char *at;
-
-    if (!g_file_get_contents(path, &text, NULL, NULL))
-        return NAN;
-    at = strstr(text, "\nRssAnon:");
-    return at != NULL ? g_ascii_strtod(at + strlen("\nRssAnon:"), NULL) : NAN;
-}
-
 /* It has listed, and told what is to be told. */
 static gboolean
 is_settled(gpointer data G_GNUC_UNUSED)
@@ -111,7 +98,7 @@ measure(Load *load, GError **error)
             return FALSE;
     }
     bench_calm();
-    *load = (Load){ .rss_kib = rss_anon_kib(), .bytes = bytes_received() };
+    *load = (Load){ .rss_kib = lab_rss_anon_kib("wukongd"), .bytes = bytes_received() };
     return TRUE;
 }
 

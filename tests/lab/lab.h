@@ -87,6 +87,16 @@ gboolean lab_wait_exit(const char *name, guint timeout_ms, int *status, GError *
 /* Returns: (transfer full): the whole of LAB_LOG_DIR/@name.log, "" if there is none. */
 char *lab_log(const char *name);
 
+/* --- processes, by /proc (lab-proc.c) --- */
+
+guint lab_count_entries(const char *folder);              /* 0 as well where there is none */
+guint lab_count_of(const char *name, const char *folder); /* in /proc/PID of daemon @name: "fd" */
+/* "Field:   123 kB" of a status file; NAN when it is not there. */
+double lab_status_number(const char *path, const char *field);
+double lab_rss_anon_kib(const char *name); /* of daemon @name; NAN when it is not there */
+/* Returns: the first process of this node that has @argument in its command line; 0: none. */
+GPid lab_find_process(const char *argument);
+
 /* --- libvirtd (lab-libvirtd.c) --- */
 
 gboolean lab_libvirtd_start(GError **error);   /* ready when it returns; running already is fine */

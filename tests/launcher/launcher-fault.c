@@ -344,20 +344,9 @@ find_in_pod(void)
 static char *
 find_helper(void)
 {
-    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
-    const char *name;
+    const GPid pid = lab_find_process("--launcher-helper");
 
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", name);
-        g_autofree char *words = NULL;
-        gsize length;
-
-        if (!g_ascii_isdigit(*name) || !g_file_get_contents(path, &words, &length, NULL))
-            continue;
-        if (memmem(words, length, "--launcher-helper", strlen("--launcher-helper")) != NULL)
-            return g_strdup_printf("a helper, pid %s", name);
-    }
-    return NULL;
+    return pid != 0 ? g_strdup_printf("a helper, pid %d", (int)pid) : NULL;
 }
 
 /* Tests that let a user name a node take that back before. */

@@ -238,37 +238,19 @@ pin_is_off(GError **error)
 static gboolean
 no_helper_runs(GError **error)
 {
-    g_autoptr(GDir) dir = g_dir_open("/proc", 0, NULL);
-    const char *name;
+    const GPid pid = lab_find_process("--launcher-helper");
+    g_autofree char *which = g_strdup_printf("%d", (int)pid);
 
-    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_strdup_printf("/proc/%s/cmdline", name);
-        g_autofree char *words = NULL;
-        gsize length;
-
-        if (!g_ascii_isdigit(*name) || !g_file_get_contents(path, &words, &length, NULL))
-            continue;
-        for (gsize i = 0; i < length; i++) /* words end with NUL */
-            if (words[i] == '\0')
-                words[i] = ' ';
-        if (g_strstr_len(words, (gssize)length, "--launcher-helper") != NULL)
-            return complain(error, "a helper is left", name);
-    }
-    return TRUE;
+    return pid == 0 || complain(error, "a helper is left", which);
 }
 
 static gboolean
 descriptors_are_bounded(GError **error)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/fd", (int)lab_pid("wukongd"));
-    g_autofree char *count = NULL;
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    guint n = 0;
+    const guint n = lab_count_of("wukongd", "fd");
+    g_autofree char *count = g_strdup_printf("%u", n);
 
-    while (dir != NULL && g_dir_read_name(dir) != NULL)
-        n++;
     most_descriptors = MAX(most_descriptors, n);
-    count = g_strdup_printf("%u", n);
     return n <= FDS_MAX || complain(error, "descriptors of the agent at rest", count);
 }
 

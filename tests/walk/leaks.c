@@ -10,7 +10,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -40,17 +39,6 @@ static Walk walk;
 static guint failed;
 
 static guint
-count_entries(const char *path)
-{
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    guint n = 0;
-
-    while (dir != NULL && g_dir_read_name(dir) != NULL)
-        n++;
-    return n;
-}
-
-static guint
 count_lines(const char *path)
 {
     g_autofree char *text = NULL;
@@ -65,19 +53,13 @@ static Census
 take_census(void)
 {
     const int pid = (int)lab_pid("wukongd");
-    g_autofree char *fds = g_strdup_printf("/proc/%d/fd", pid);
-    g_autofree char *tasks = g_strdup_printf("/proc/%d/task", pid);
     g_autofree char *mounts = g_strdup_printf("/proc/%d/mounts", pid);
-    g_autofree char *status = g_strdup_printf("/proc/%d/status", pid);
-    g_autofree char *text = NULL;
-    Census census = { .fds = count_entries(fds),
-                      .threads = count_entries(tasks),
-                      .mounts = count_lines(mounts),
-                      .files = count_entries(WALK_VAULT) + count_entries(LAB_SAVE_DIR) };
 
-    if (g_file_get_contents(status, &text, NULL, NULL))
-        (void)sscanf(strstr(text, "RssAnon:"), "RssAnon: %" G_GUINT64_FORMAT, &census.anon_kib);
-    return census;
+    return (Census){ .fds = lab_count_of("wukongd", "fd"),
+                     .threads = lab_count_of("wukongd", "task"),
+                     .mounts = count_lines(mounts),
+                     .files = lab_count_entries(WALK_VAULT) + lab_count_entries(LAB_SAVE_DIR),
+                     .anon_kib = (guint64)lab_rss_anon_kib("wukongd") };
 }
 
 static void
