@@ -307,6 +307,8 @@ wk_engine_set_owner(WkEngine *self, const char *uuid, const WkOwner *owner)
 void
 wk_engine_publish_guest(WkEngine *self, WkGuest *guest)
 {
+    g_autoptr(WkView) told = NULL;
+
     if (wk_guest_is_gone(guest)) {
         g_autofree char *uuid = g_strdup(guest->uuid);
 
@@ -314,8 +316,10 @@ wk_engine_publish_guest(WkEngine *self, WkGuest *guest)
         self->listener.guest_gone(uuid, self->data);
         return;
     }
-    if (wk_guest_update_view(guest))
-        self->listener.guest_changed(guest->view, self->data);
+    if (!wk_guest_update_view(guest))
+        return;
+    told = wk_view_copy(guest->view); /* whoever listens may make the guest be published anew */
+    self->listener.guest_changed(told, self->data);
 }
 
 void

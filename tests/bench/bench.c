@@ -177,6 +177,7 @@ main(int argc, char **argv)
     g_autofree char *path = lab_build_path("bench.json");
     gboolean good;
 
+    g_setenv("MALLOC_PERTURB_", "0", TRUE); /* lab_agent_start() would have it otherwise */
     for (int i = 1; i < argc; i++) {
         if (is_known(argv[i]))
             continue;

@@ -96,6 +96,20 @@ lab_agent_wait_ready(guint timeout_ms, GError **error)
     return TRUE;
 }
 
+/* What is used after it was freed is not to look good. (transfer container) */
+static GPtrArray *
+agent_env(const char *const *env)
+{
+    GPtrArray *all = g_ptr_array_new();
+
+    if (g_getenv("MALLOC_PERTURB_") == NULL) /* benches switch it off */
+        g_ptr_array_add(all, (char *)"MALLOC_PERTURB_=165");
+    for (gsize i = 0; env != NULL && env[i] != NULL; i++)
+        g_ptr_array_add(all, (char *)env[i]);
+    g_ptr_array_add(all, NULL);
+    return all;
+}
+
 gboolean
 lab_agent_start(const LabAgentOptions *options, GError **error)
 {
@@ -103,6 +117,7 @@ lab_agent_start(const LabAgentOptions *options, GError **error)
     static const LabAgentOptions usual = { 0 };
     g_autofree char *program = NULL;
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
+    g_autoptr(GPtrArray) env = NULL;
     const char *const *args;
 
     if (options == NULL)
@@ -118,7 +133,9 @@ lab_agent_start(const LabAgentOptions *options, GError **error)
     for (gsize i = 0; args[i] != NULL; i++)
         g_ptr_array_add(argv, (char *)args[i]);
     g_ptr_array_add(argv, NULL);
-    if (lab_spawn(AGENT, (const char *const *)argv->pdata, options->env, error) < 0)
+    env = agent_env(options->env);
+    if (lab_spawn(AGENT, (const char *const *)argv->pdata, (const char *const *)env->pdata, error)
+        < 0)
         return FALSE;
     return options->no_wait
            || lab_agent_wait_ready(options->timeout_ms != 0 ? options->timeout_ms : LAB_WAIT_MS,

@@ -4,8 +4,8 @@
  *
  * Runs PROG as on a node of its own: own mounts, processes, network (only lo), IPC and host name.
  * /run, /etc and what libvirt and the agent keep under /var are private. Killing lab-run kills
- * everything in it; its exit status is PROG's, or 128 + the signal that ended it. When PROG fails,
- * the ends of all logs are printed.
+ * everything in it; its exit status is PROG's, or 128 + the signal that ended it, or 124 when PROG
+ * was content although the agent crashed. When PROG fails, the ends of all logs are printed.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -31,7 +31,8 @@
 
 #define GRACE_SECONDS 10 /* from a passed-on SIGTERM to SIGKILL */
 #define EXIT_LAB      125
-#define EXIT_SKIP     77 /* automake's: no failure */
+#define EXIT_CRASH    124 /* PROG was content, but the agent had crashed */
+#define EXIT_SKIP     77  /* automake's: no failure */
 #define EXITS_FILE    "/var/lib/lab/exits"
 
 static const char *const run_folders[] = { "/run/lock", "/run/lab", "/run/libvirt", "/run/wukong" };
@@ -122,6 +123,32 @@ note_exit(pid_t pid, int status)
     close(fd);
 }
 
+/* Called before @pid is reaped. No test wants the agent to end like that, and one that starts it
+ * anew before it looks would not notice. */
+static bool
+has_crashed(pid_t pid, int signal)
+{
+    char path[32];
+    char name[32] = "";
+    FILE *file;
+
+    if (signal != SIGSEGV && signal != SIGBUS && signal != SIGABRT && signal != SIGILL
+        && signal != SIGFPE)
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fgets(name, sizeof name, file) == NULL)
+        name[0] = '\0';
+    fclose(file);
+    name[strcspn(name, "\n")] = '\0';
+    if (strcmp(name, "wukongd") != 0)
+        return false;
+    fprintf(stderr, "lab-run: wukongd (%d) crashed: %s\n", (int)pid, strsignal(signal));
+    return true;
+}
+
 static void
 start_prog(char **argv)
 {
@@ -134,10 +161,25 @@ start_prog(char **argv)
     _exit(errno == ENOENT ? 127 : 126);
 }
 
+/* Returns: whether there was anybody. @crashed is set, never cleared. */
+static bool
+reap_next(pid_t *pid, int *status, bool *crashed)
+{
+    siginfo_t info = { .si_pid = 0 };
+
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+        return false;
+    if (info.si_code != CLD_EXITED && has_crashed(info.si_pid, info.si_status))
+        *crashed = true;
+    *pid = waitpid(info.si_pid, status, WNOHANG);
+    return *pid > 0;
+}
+
 /* PID 1: reaps everything, passes SIGTERM and SIGHUP on to PROG, ends with it. */
 static int
 run_init(char **argv, const sigset_t *signals)
 {
+    bool crashed = false;
     pid_t prog = fork();
     siginfo_t info;
 
@@ -152,9 +194,9 @@ run_init(char **argv, const sigset_t *signals)
 
         if (signal == SIGTERM || signal == SIGHUP)
             kill(prog, signal);
-        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        while (reap_next(&pid, &status, &crashed)) {
             if (pid == prog)
-                return exit_status(status);
+                return crashed && exit_status(status) == 0 ? EXIT_CRASH : exit_status(status);
             note_exit(pid, status);
         }
     }

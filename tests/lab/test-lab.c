@@ -325,6 +325,30 @@ test_run_passes_status_on(void **state G_GNUC_UNUSED)
     assert_int_equal(output.status, 128 + SIGTERM);
 }
 
+/* A program called like the agent, that nobody waits for. Returns: lab-run's exit status. */
+static int
+status_after_end_by(const char *signal)
+{
+    g_autofree char *run = lab_build_path("tests/lab/lab-run");
+    g_autofree char *script =
+        g_strdup_printf("cp /bin/sh /run/lab/wukongd; (/run/lab/wukongd -c 'kill -%s $$' &); "
+                        "until [ -s /var/lib/lab/exits ]; do sleep 0.05; done",
+                        signal);
+    const char *const argv[] = { run, "--no-logs", "sh", "-c", script, NULL };
+    g_auto(LabOutput) output = { 0 };
+
+    lab_ok(lab_run_capture(argv, NULL, LAB_WAIT_MS, &output, &error));
+    return output.status;
+}
+
+static void
+test_crash_is_noticed(void **state G_GNUC_UNUSED)
+{
+    assert_int_equal(status_after_end_by("SEGV"), 124);
+    assert_int_equal(status_after_end_by("ABRT"), 124);
+    assert_int_equal(status_after_end_by("KILL"), 0);
+}
+
 /* One mount for libvirt's save folder and the vault, or the agent could not link. */
 static void
 test_link_between_save_folder_and_vault(void **state G_GNUC_UNUSED)
@@ -352,6 +376,7 @@ main(void)
         cmocka_unit_test(test_capture_has_deadline),
         cmocka_unit_test(test_link_between_save_folder_and_vault),
         cmocka_unit_test(test_run_passes_status_on),
+        cmocka_unit_test(test_crash_is_noticed),
         cmocka_unit_test(test_killed_run_leaves_nothing),
     };
 

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine with libvirt's test driver: what its listener may do in its calls. */
+#include "config.h"
+
+#include "vault_fixture.h"
+
+#include "agent/engine.h"
+#include "ledger_fixture.h"
+
+#define GUEST   "6695eb01-f6a4-8304-79aa-97f2502e193f" /* of test:///default */
+#define WAIT_MS 20000
+
+static struct {
+    WkEngine *engine;
+    guint told;
+    guint deepest;
+    guint depth;
+} now;
+
+/* Whoever listens names the guest's Wukong, which the guest is published with: from inside. */
+static void
+on_guest_changed(const WkView *view, gpointer data G_GNUC_UNUSED)
+{
+    const WkOwner owner = { .ns = (char *)"default", .name = (char *)"w", .uid = (char *)"u" };
+    const gboolean is_new = view->owner.uid == NULL;
+
+    now.told++;
+    now.depth++;
+    now.deepest = MAX(now.deepest, now.depth);
+    wk_engine_set_owner(now.engine, view->id, &owner);
+    now.depth--;
+    assert_string_equal(view->id, GUEST);
+    assert_string_equal(view->name, "test");
+    assert_int_equal(view->owner.uid == NULL, is_new);
+}
+
+static void
+on_guest_gone(const char *uuid G_GNUC_UNUSED, gpointer data G_GNUC_UNUSED)
+{
+    fail_msg("the guest is not gone");
+}
+
+static void
+on_operation_changed(const WkOperation *operation G_GNUC_UNUSED, gpointer data G_GNUC_UNUSED)
+{
+}
+
+static void
+on_settled(gpointer data G_GNUC_UNUSED)
+{
+}
+
+static const WkEngineListener listener = { .guest_changed = on_guest_changed,
+                                           .guest_gone = on_guest_gone,
+                                           .operation_changed = on_operation_changed,
+                                           .settled = on_settled };
+
+static void
+on_up(WkSource *source, gpointer data G_GNUC_UNUSED)
+{
+    wk_engine_source_up(now.engine, source);
+}
+
+static void
+on_down(WkSource *source G_GNUC_UNUSED, const char *why, gpointer data G_GNUC_UNUSED)
+{
+    fail_msg("libvirt's test driver went away: %s", why);
+}
+
+static void
+on_changed(WkSource *source, const char *uuid, gpointer data G_GNUC_UNUSED)
+{
+    wk_engine_guest_touched(now.engine, source, uuid);
+}
+
+static const WkSourceListener source_listener = { .up = on_up,
+                                                  .down = on_down,
+                                                  .changed = on_changed };
+
+static gboolean
+on_overdue(gpointer data G_GNUC_UNUSED)
+{
+    fail_msg("the guest was not told of in time");
+    return G_SOURCE_REMOVE;
+}
+
+static void
+test_published_anew_from_inside(void **state)
+{
+    g_autoptr(WkLedger) ledger = fixture_ledger(state);
+    const WkEngineOptions options = { .ledger = ledger,
+                                      .cannot_save = "it is a test",
+                                      .boot_id = "b",
+                                      .default_target = WK_TARGET_MEMORY,
+                                      .parallel_saves = 1,
+                                      .parallel_restores = 1 };
+    const WkSourceOptions host = {
+        .name = "host", .uri = "test:///default", .long_calls = 1, .quick_calls = 1
+    };
+    g_autoptr(WkEngine) engine = wk_engine_new(&options, &listener, NULL);
+    g_autoptr(WkSource) source = wk_source_new(&host, &source_listener, NULL);
+    g_autoptr(GError) error = NULL;
+    const guint timer = g_timeout_add(WAIT_MS, on_overdue, NULL);
+
+    now.engine = engine;
+    assert_true(wk_engine_add_source(engine, source, &error));
+    wk_source_start(source);
+    while (now.told < 2)
+        g_main_context_iteration(NULL, TRUE);
+    assert_int_equal(now.deepest, 2);
+    g_source_remove(timer);
+    wk_engine_quiesce(engine);
+    while (!wk_engine_is_idle(engine))
+        g_main_context_iteration(NULL, TRUE);
+    wk_source_stop(source);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_published_anew_from_inside, fixture_setup,
+                                        fixture_teardown),
+    };
+
+    wk_source_init_events();
+    return cmocka_run_group_tests_name("agent-engine", tests, NULL, NULL);
+}
