@@ -34,7 +34,7 @@ struct _Entry {
     gboolean listed;     /* the node's list has it */
     gboolean listed_now; /* since that was listed anew */
     WkVmi *vmi;          /* told last; NULL: nothing, or gone */
-    WkVmi *listed_vmi;   /* what the node's list says of it while the look by name has the word */
+    WkVmi *listed_vmi;   /* what the node's list last said of it since it is followed */
     WkVm *vm;
     Look look_vmi;
     Look look_vm;
@@ -182,7 +182,8 @@ is_same(const char *uid, const char *version, const char *other_uid, const char 
     return version != NULL && g_strcmp0(version, other_version) == 0 && g_str_equal(uid, other_uid);
 }
 
-/* Takes @vmi. */
+/* Takes @vmi. What is told is the object itself, and what is kept a copy: whoever listens may let
+ * go of the name, and of what is kept with it. */
 static void
 tell_vmi(Entry *entry, WkVmi *vmi)
 {
@@ -197,9 +198,9 @@ tell_vmi(Entry *entry, WkVmi *vmi)
                        entry->vmi->resource_version)))
         return;
     wk_vmi_free(entry->vmi);
-    entry->vmi = g_steal_pointer(&fresh);
+    entry->vmi = wk_vmi_copy(fresh);
     if (self->listener.vmi != NULL)
-        self->listener.vmi(entry->vmi, self->data);
+        self->listener.vmi(fresh, self->data);
 }
 
 static void
@@ -212,7 +213,7 @@ tell_vm_gone(Entry *entry)
         self->listener.vm_gone(entry->ns, entry->name, old != NULL ? old->uid : NULL, self->data);
 }
 
-/* Takes @vm. */
+/* Takes @vm; as above. */
 static void
 tell_vm(Entry *entry, WkVm *vm)
 {
@@ -227,9 +228,9 @@ tell_vm(Entry *entry, WkVm *vm)
                        entry->vm->resource_version)))
         return;
     wk_vm_free(entry->vm);
-    entry->vm = g_steal_pointer(&fresh);
+    entry->vm = wk_vm_copy(fresh);
     if (self->listener.vm != NULL)
-        self->listener.vm(entry->vm, self->data);
+        self->listener.vm(fresh, self->data);
 }
 
 /* A server without KubeVirt (404) is no trouble. */
@@ -278,12 +279,12 @@ on_node_object(JsonObject *object, gpointer data)
     self->present = TRUE;
     entry = g_rc_box_acquire(obtain(self, vmi->ns, vmi->name));
     entry->listed = entry->listed_now = TRUE;
-    if (!entry->look_vmi.synced) {
-        tell_vmi(entry, g_steal_pointer(&vmi));
-        return;
+    if (entry->follows > 0) { /* the look's list, once it comes, may be older than this */
+        wk_vmi_free(entry->listed_vmi);
+        entry->listed_vmi = wk_vmi_copy(vmi);
     }
-    wk_vmi_free(entry->listed_vmi);
-    entry->listed_vmi = g_steal_pointer(&vmi);
+    if (!entry->look_vmi.synced)
+        tell_vmi(entry, g_steal_pointer(&vmi));
 }
 
 static void

@@ -40,7 +40,10 @@ tell(Fixture *self, char *word)
 static void
 on_vmi(const WkVmi *vmi, gpointer data)
 {
+    g_autofree char *uid = g_strdup(vmi->uid);
+
     tell(data, g_strdup_printf("+%s:%s/%s", vmi->name, vmi->uid, vmi->resource_version));
+    assert_string_equal(vmi->uid, uid); /* it lasts as long as the call, whatever that did */
 }
 
 static void
@@ -53,7 +56,10 @@ on_vmi_gone(const char *ns, const char *name, const char *uid, gpointer data)
 static void
 on_vm(const WkVm *vm, gpointer data)
 {
+    g_autofree char *uid = g_strdup(vm->uid);
+
     tell(data, g_strdup_printf("v+%s:%s/%s", vm->name, vm->uid, vm->resource_version));
+    assert_string_equal(vm->uid, uid);
 }
 
 static void
@@ -422,6 +428,24 @@ test_unfollow_tells_the_newest(void **state)
     assert_null(wk_kubevirt_get_vm(self->kubevirt, "shop", "web"));
 }
 
+/* A look's list may be older than what the node's watch has told since it was asked for. Whoever
+ * lets go of the name then is left with the newest. */
+static void
+test_unfollow_after_an_older_list(void **state)
+{
+    Fixture *self = *state;
+    FakeCall *node = list(self, GET_NODE, "web:u1/7");
+
+    wait_told(self, "+web:u1/7 sync");
+    wk_kubevirt_follow(self->kubevirt, "shop", "web", TRUE);
+    push(node, "MODIFIED", "web:u1/9");
+    wait_told(self, "+web:u1/9");
+    list(self, GET_VMI, "web:u1/8");
+    wait_told(self, "+web:u1/8");
+    wk_kubevirt_follow(self->kubevirt, "shop", "web", FALSE);
+    wait_told(self, "+web:u1/9");
+}
+
 /* Trouble of a look that is given up is over with it. */
 static void
 test_follow_trouble(void **state)
@@ -544,6 +568,7 @@ main(void)
         fixture_test(test_follow_elsewhere),
         fixture_test(test_follow_nothing),
         fixture_test(test_unfollow_tells_the_newest),
+        fixture_test(test_unfollow_after_an_older_list),
         fixture_test(test_follow_trouble),
         fixture_test(test_follow_filters),
         fixture_test(test_unfollow_in_a_call),
