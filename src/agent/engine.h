@@ -48,6 +48,9 @@ gboolean wk_engine_add_source(WkEngine *self, WkSource *source, GError **error);
 /* What a source's listener calls. */
 void wk_engine_source_up(WkEngine *self, WkSource *source);
 void wk_engine_source_down(WkEngine *self, WkSource *source, const char *why);
+/* What @source needs besides was away and answers again (launchers: the API server): what waits for
+ * its next try tries now, and waits no longer than after a first one. */
+void wk_engine_source_answers(WkEngine *self, WkSource *source);
 void wk_engine_guest_touched(WkEngine *self, WkSource *source, const char *uuid);
 
 /* What may change while running: why nothing of @source can be saved to disk (NULL: it can). */

@@ -35,6 +35,21 @@ wk_engine_retry_now(WkEngine *self, WkTask *task)
     wk_engine_ready(self, task);
 }
 
+void
+wk_engine_source_answers(WkEngine *self, WkSource *source)
+{
+    g_autoptr(GList) guests = g_hash_table_get_values(self->guests);
+
+    for (GList *l = guests; l != NULL; l = l->next) {
+        WkGuest *guest = l->data;
+
+        if (guest->source != source || guest->task == NULL)
+            continue;
+        guest->task->forgiven = guest->task->attempt;
+        wk_engine_retry_now(self, guest->task);
+    }
+}
+
 /* A next try with another aim, on a clean slate but for the failure that it will end with. */
 static void
 go_for(WkEngine *self, WkTask *task, WkAim aim)
@@ -144,7 +159,8 @@ is_passing(WkEngine *self, const GError *failure)
 static void
 retry_later(WkTask *task, const GError *failure)
 {
-    const guint ms = wk_policy_backoff_ms(task->attempt);
+    const guint tries = task->attempt - MIN(task->forgiven, task->attempt);
+    const guint ms = wk_policy_backoff_ms(tries);
     g_autofree char *message = NULL;
 
     g_free(task->last_failure);

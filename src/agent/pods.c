@@ -348,6 +348,7 @@ on_trouble(const GError *error, gpointer data)
 
     if (error == NULL) {
         drop_patience(self);
+        wk_engine_source_answers(self->engine, self->source);
         if (wk_kubevirt_is_synced(self->kubevirt))
             wk_source_set_up(self->source, TRUE, NULL);
         return;
