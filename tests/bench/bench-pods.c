@@ -119,7 +119,7 @@ uid_of(const char *answer)
 }
 
 static gboolean
-make_objects(BenchApi *api, guint i, GError **error)
+make_objects(LabApi *api, guint i, GError **error)
 {
     g_autofree char *pod = pod_uid(i);
     g_autofree char *vm = g_strdup_printf(
@@ -127,8 +127,7 @@ make_objects(BenchApi *api, guint i, GError **error)
         "\"p%u-vm\"},\"spec\":{\"running\":true,\"template\":{\"spec\":{\"domain\":{\"devices\":{}}"
         "}}}}",
         i);
-    g_autofree char *uid =
-        uid_of(bench_api_send(api, "POST", KUBEVIRT "virtualmachines", vm, error));
+    g_autofree char *uid = uid_of(lab_api_send(api, "POST", KUBEVIRT "virtualmachines", vm, error));
     g_autofree char *vmi = g_strdup_printf(
         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{"
         "\"name\":\"p%u-vm\",\"labels\":{\"kubevirt.io/nodeName\":\"" LAB_NODE_NAME "\"},"
@@ -140,13 +139,13 @@ make_objects(BenchApi *api, guint i, GError **error)
         i, i, uid, pod);
 
     return uid != NULL
-           && bench_api_send(api, "POST", KUBEVIRT "virtualmachineinstances", vmi, error) != NULL;
+           && lab_api_send(api, "POST", KUBEVIRT "virtualmachineinstances", vmi, error) != NULL;
 }
 
 static gboolean
 make_pods(GError **error)
 {
-    g_autoptr(BenchApi) api = bench_api_new();
+    g_autoptr(LabApi) api = lab_api_new();
 
     for (guint i = 0; i < PODS; i++) {
         if (!make_objects(api, i, error) || !start_launcher(i, error))

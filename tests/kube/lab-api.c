@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench-kube.h"
-
-#include "lab-kube.h"
+#include "lab-api.h"
 
 #include <curl/curl.h>
 
 #define REQUEST_MS 60000L
+#define NOT_FOUND  404
 
-struct _BenchApi {
+struct _LabApi {
     CURL *curl;
     struct curl_slist *json;
     struct curl_slist *merge;
     GString *answer;
+    guint status; /* 0: no answer */
 };
 
 static size_t
@@ -21,10 +21,10 @@ take_bytes(char *bytes, size_t size, size_t count, void *data)
     return size * count;
 }
 
-BenchApi *
-bench_api_new(void)
+LabApi *
+lab_api_new(void)
 {
-    BenchApi *self = g_new0(BenchApi, 1);
+    LabApi *self = g_new0(LabApi, 1);
 
     self->curl = curl_easy_init();
     self->answer = g_string_new(NULL);
@@ -42,7 +42,7 @@ bench_api_new(void)
 }
 
 void
-bench_api_free(BenchApi *self)
+lab_api_free(LabApi *self)
 {
     if (self == NULL)
         return;
@@ -54,13 +54,13 @@ bench_api_free(BenchApi *self)
 }
 
 const char *
-bench_api_send(BenchApi *self, const char *method, const char *path, const char *body,
-               GError **error)
+lab_api_send(LabApi *self, const char *method, const char *path, const char *body, GError **error)
 {
     g_autofree char *url = g_strconcat(LAB_KUBE_SERVER, path, NULL);
     long status = 0;
     CURLcode code;
 
+    self->status = 0;
     g_string_truncate(self->answer, 0);
     curl_easy_setopt(self->curl, CURLOPT_URL, url);
     curl_easy_setopt(self->curl, CURLOPT_HTTPHEADER,
@@ -72,9 +72,60 @@ bench_api_send(BenchApi *self, const char *method, const char *path, const char 
     curl_easy_setopt(self->curl, CURLOPT_CUSTOMREQUEST, method);
     code = curl_easy_perform(self->curl);
     curl_easy_getinfo(self->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (code == CURLE_OK)
+        self->status = (guint)status;
     if (code == CURLE_OK && status >= 200 && status < 300)
         return self->answer->str;
     g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "%s %s: %ld %s%s", method, path, status,
                 code != CURLE_OK ? curl_easy_strerror(code) : "", self->answer->str);
     return NULL;
+}
+
+static void
+free_api(gpointer data)
+{
+    lab_api_free(data);
+}
+
+static GPrivate own_api = G_PRIVATE_INIT(free_api);
+
+static LabApi *
+own(void)
+{
+    LabApi *api = g_private_get(&own_api);
+
+    if (api == NULL) {
+        api = lab_api_new();
+        g_private_set(&own_api, api);
+    }
+    return api;
+}
+
+gboolean
+lab_api_is_ok(const char *path)
+{
+    return lab_api_send(own(), "GET", path, NULL, NULL) != NULL;
+}
+
+char *
+lab_api_pick(const char *path, const char *template, gboolean may_be_absent, GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    g_autoptr(JsonNode) root = NULL;
+    const char *answer = lab_api_send(own(), "GET", path, NULL, &local);
+    char *picked;
+
+    if (answer == NULL && may_be_absent && own()->status == NOT_FOUND)
+        return g_strdup("");
+    if (answer == NULL) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return NULL;
+    }
+    root = json_from_string(answer, error);
+    if (root == NULL)
+        return NULL;
+    picked = lab_jsonpath(root, template);
+    if (picked == NULL)
+        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "%s is more than we know", template);
+    return picked;
 }

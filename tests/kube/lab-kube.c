@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab-kube.h"
 
-#include <json-glib/json-glib.h>
+#include "lab-api.h"
+
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #define ETCD       "etcd"
 #define APISERVER  "kube-apiserver"
+#define WUKONGS    "/apis/vm.novasphere.dev/v1alpha1/namespaces/default/wukongs"
 #define AGENT_USER "system:serviceaccount:wukong-system:wukongd"
 
 static char *
@@ -180,10 +182,7 @@ lab_kube_server_kill(GError **error)
 static gboolean
 is_ready(gpointer data G_GNUC_UNUSED)
 {
-    g_auto(LabOutput) output = { 0 };
-
-    return lab_pid(APISERVER) == 0
-           || (lab_kubectl(&output, NULL, "get", "--raw", "/readyz", NULL) && output.status == 0);
+    return lab_pid(APISERVER) == 0 || lab_api_is_ok("/readyz");
 }
 
 gboolean
@@ -423,9 +422,9 @@ lab_kube_wait(const char *name, const char *jsonpath, const char *value, GError 
 char *
 lab_kube_get(const char *name, const char *jsonpath, GError **error)
 {
-    g_autofree char *format = g_strdup_printf("jsonpath=%s", jsonpath);
+    g_autofree char *path = g_strconcat(WUKONGS "/", name, NULL);
 
-    return lab_kubectl_out(error, "get", "wk", name, "-o", format, NULL);
+    return lab_api_pick(path, jsonpath, FALSE, error);
 }
 
 /* ---- the audit log ---- */

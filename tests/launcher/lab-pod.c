@@ -5,6 +5,8 @@
 #endif
 #include "lab-pod.h"
 
+#include "lab-api.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -178,12 +180,12 @@ lab_vm_delete(const char *name, GError **error)
 }
 
 static char *
-get(const char *kind, const char *name, const char *jsonpath, GError **error)
+get(const char *plural, const char *name, const char *jsonpath, GError **error)
 {
-    g_autofree char *object = g_strdup_printf("%s/%s-vm", kind, name);
-    g_autofree char *format = g_strdup_printf("jsonpath=%s", jsonpath);
+    g_autofree char *path =
+        g_strdup_printf("/apis/kubevirt.io/v1/namespaces/default/%s/%s-vm", plural, name);
 
-    return lab_kubectl_out(error, "get", "--ignore-not-found", object, "-o", format, NULL);
+    return lab_api_pick(path, jsonpath, TRUE, error);
 }
 
 static gboolean
@@ -199,7 +201,7 @@ patch(const char *kind, const char *name, const char *text, GError **error)
 char *
 lab_vm_get(const char *name, const char *jsonpath, GError **error)
 {
-    return get("vm", name, jsonpath, error);
+    return get("virtualmachines", name, jsonpath, error);
 }
 
 gboolean
@@ -211,7 +213,7 @@ lab_vm_patch(const char *name, const char *merge_patch, GError **error)
 char *
 lab_vmi_get(const char *name, const char *jsonpath, GError **error)
 {
-    return get("vmi", name, jsonpath, error);
+    return get("virtualmachineinstances", name, jsonpath, error);
 }
 
 char *
@@ -235,26 +237,40 @@ lab_vmi_delete(const char *name, GError **error)
     return out != NULL;
 }
 
-gboolean
-lab_vmi_drop_finalizer(const char *name, const char *finalizer, GError **error)
+#define DROP_TRIES 20
+
+/* The list as it was read, without @finalizer; KubeVirt changes it at the same time. */
+static gboolean
+drop_once(const char *name, const char *finalizer, GError **error)
 {
-    g_autofree char *text = lab_vmi_get(name, "{.metadata.finalizers[*]}", error);
-    g_auto(GStrv) names = text != NULL ? g_strsplit(text, " ", -1) : NULL;
-    g_autoptr(GString) merge = g_string_new("{\"metadata\":{\"finalizers\":[");
+    g_autofree char *text =
+        lab_vmi_get(name, "{.metadata.resourceVersion} {.metadata.finalizers[*]}", error);
+    g_auto(GStrv) words = text != NULL ? g_strsplit(g_strstrip(text), " ", -1) : NULL;
+    g_autoptr(GString) merge = g_string_new(NULL);
     const char *comma = "";
 
-    if (text == NULL)
-        return FALSE;
-    if (*text == '\0')
-        return TRUE;
-    for (gsize i = 0; names[i] != NULL; i++) {
-        if (g_str_equal(names[i], finalizer))
+    if (text == NULL || g_strv_length(words) < 2)
+        return text != NULL;
+    g_string_append_printf(merge, "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[",
+                           words[0]);
+    for (gsize i = 1; words[i] != NULL; i++) {
+        if (g_str_equal(words[i], finalizer))
             continue;
-        g_string_append_printf(merge, "%s\"%s\"", comma, names[i]);
+        g_string_append_printf(merge, "%s\"%s\"", comma, words[i]);
         comma = ",";
     }
     g_string_append(merge, "]}}");
     return lab_vmi_patch(name, merge->str, error);
+}
+
+gboolean
+lab_vmi_drop_finalizer(const char *name, const char *finalizer, GError **error)
+{
+    for (guint i = 1; i < DROP_TRIES; i++) {
+        if (drop_once(name, finalizer, NULL))
+            return TRUE;
+    }
+    return drop_once(name, finalizer, error);
 }
 
 typedef struct {
@@ -478,10 +494,10 @@ lab_pod_kill(const char *uid, const char *program, int signal)
 static char *
 pod_name(const char *name, GError **error)
 {
-    g_autofree char *label = g_strdup_printf("vm.kubevirt.io/name=%s-vm", name);
+    g_autofree char *path = g_strdup_printf(
+        "/api/v1/namespaces/default/pods?labelSelector=vm.kubevirt.io/name=%s-vm", name);
 
-    return lab_kubectl_out(error, "get", "pods", "-l", label, "-o",
-                           "jsonpath={.items[0].metadata.name}", NULL);
+    return lab_api_pick(path, "{.items[0].metadata.name}", FALSE, error);
 }
 
 gboolean

@@ -210,6 +210,37 @@ test_server_killed_in_resume(void **state G_GNUC_UNUSED)
     lf_check_lives();
 }
 
+#define TRIES   6 /* the next one after them is 32 s away */
+#define SOON_US (25 * G_USEC_PER_SEC)
+
+static gboolean
+has_tried(gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *tries = g_strdup_printf("\"attempt\":%d", TRIES);
+    g_autofree char *answer = NULL;
+
+    return lab_http("GET", "/v1/operations", NULL, &answer, NULL) == 200
+           && strstr(answer, tries) != NULL;
+}
+
+/* However long it was away: what waits goes on when it is back, not when its time has come. */
+static void
+test_server_away_in_resume(void **state G_GNUC_UNUSED)
+{
+    gint64 back_us;
+
+    begin_held_resume("stage.lock");
+    lab_ok(lab_kube_server_kill(&error));
+    e2e_agent_continue();
+    lab_ok(lab_wait("tries that come to nothing", LF_LONG_MS, has_tried, NULL, &error));
+    lab_ok(lab_kube_server_start(&error));
+    back_us = g_get_monotonic_time();
+    lf_check_lives();
+    if (g_get_monotonic_time() - back_us > SOON_US)
+        fail_msg("the resume went on %.0f s after the API server was back",
+                 (double)(g_get_monotonic_time() - back_us) / G_USEC_PER_SEC);
+}
+
 static void
 test_kubevirt_restarted_in_resume(void **state G_GNUC_UNUSED)
 {
@@ -279,9 +310,8 @@ main(void)
         lf_test(lf_test_disk_full),
     };
     const struct CMUnitTest thorough[] = {
-        lf_test(test_handler_waits_slow),
-        lf_test(test_handler_deletes_slow),
-        lf_test(test_evicted_at_once_in_save),
+        lf_test(test_handler_waits_slow),         lf_test(test_handler_deletes_slow),
+        lf_test(test_server_away_in_resume),      lf_test(test_evicted_at_once_in_save),
         lf_test(test_kubevirt_restarted_in_save),
     };
     int failed;
