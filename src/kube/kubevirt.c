@@ -279,10 +279,10 @@ on_node_object(JsonObject *object, gpointer data)
     self->present = TRUE;
     entry = g_rc_box_acquire(obtain(self, vmi->ns, vmi->name));
     entry->listed = entry->listed_now = TRUE;
-    if (entry->follows > 0) { /* the look's list, once it comes, may be older than this */
-        wk_vmi_free(entry->listed_vmi);
+    wk_vmi_free(entry->listed_vmi); /* what was kept and is still to be told is older */
+    entry->listed_vmi = NULL;
+    if (entry->follows > 0) /* the look's list, once it comes, may be older than this */
         entry->listed_vmi = wk_vmi_copy(vmi);
-    }
     if (!entry->look_vmi.synced)
         tell_vmi(entry, g_steal_pointer(&vmi));
 }

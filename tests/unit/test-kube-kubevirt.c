@@ -446,6 +446,30 @@ test_unfollow_after_an_older_list(void **state)
     wait_told(self, "+web:u1/9");
 }
 
+/* What was kept is told from the main loop; what comes before that is newer. */
+static void
+test_unfollow_before_news(void **state)
+{
+    Fixture *self = *state;
+    FakeCall *node = list(self, GET_NODE, "web:u1/7");
+
+    wait_told(self, "+web:u1/7 sync");
+    wk_kubevirt_follow(self->kubevirt, "shop", "web", TRUE);
+    list(self, GET_VMI, "web:u1/7");
+    list(self, GET_VM, "web:m1/3");
+    wait_told(self, "v+web:m1/3 look:web");
+    push(node, "MODIFIED", "web:u1/9");
+    wait_nothing(self);
+    self->unfollow_in = "+db";
+    fake_call_push(node,
+                   "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"db\",\"namespace\":"
+                   "\"shop\",\"uid\":\"u5\",\"resourceVersion\":\"10\"}}}\n"
+                   "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"web\","
+                   "\"namespace\":\"shop\",\"uid\":\"u1\",\"resourceVersion\":\"11\"}}}\n",
+                   -1);
+    wait_told(self, "+db:u5/10 +web:u1/11");
+}
+
 /* Trouble of a look that is given up is over with it. */
 static void
 test_follow_trouble(void **state)
@@ -569,6 +593,7 @@ main(void)
         fixture_test(test_follow_nothing),
         fixture_test(test_unfollow_tells_the_newest),
         fixture_test(test_unfollow_after_an_older_list),
+        fixture_test(test_unfollow_before_news),
         fixture_test(test_follow_trouble),
         fixture_test(test_follow_filters),
         fixture_test(test_unfollow_in_a_call),
