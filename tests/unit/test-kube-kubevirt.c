@@ -11,6 +11,9 @@
 #define BY_NAME   "GET /apis/kubevirt.io/v1/namespaces/shop/"
 #define GET_VMI   BY_NAME "virtualmachineinstances?"
 #define GET_VM    BY_NAME "virtualmachines?"
+#define EVENT(type, name, uid, version)                                                            \
+    "{\"type\":\"" type "\",\"object\":{\"metadata\":{\"name\":\"" name                            \
+    "\",\"namespace\":\"shop\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version "\"}}}\n"
 
 typedef struct {
     KubeFixture *kube;
@@ -361,11 +364,10 @@ test_follow(void **state)
     wait_told(self, "+web:u2/15");
 }
 
-/* Left for another node, but not gone. */
-static void
-test_follow_elsewhere(void **state)
+/* Known by the node's list, and by a look that has the word. Returns: the node's watch. */
+static FakeCall *
+follow_web(Fixture *self)
 {
-    Fixture *self = *state;
     FakeCall *node = list(self, GET_NODE, "web:u1/7");
 
     wait_told(self, "+web:u1/7 sync");
@@ -373,6 +375,16 @@ test_follow_elsewhere(void **state)
     list(self, GET_VMI, "web:u1/7");
     list(self, GET_VM, "web:m1/3");
     wait_told(self, "v+web:m1/3 look:web");
+    return node;
+}
+
+/* Left for another node, but not gone. */
+static void
+test_follow_elsewhere(void **state)
+{
+    Fixture *self = *state;
+    FakeCall *node = follow_web(self);
+
     push(node, "DELETED", "web:u1/7");
     wait_nothing(self);
     assert_non_null(wk_kubevirt_get_vmi(self->kubevirt, "shop", "web"));
@@ -413,13 +425,8 @@ static void
 test_unfollow_tells_the_newest(void **state)
 {
     Fixture *self = *state;
-    FakeCall *node = list(self, GET_NODE, "web:u1/7");
+    FakeCall *node = follow_web(self);
 
-    wait_told(self, "+web:u1/7 sync");
-    wk_kubevirt_follow(self->kubevirt, "shop", "web", TRUE);
-    list(self, GET_VMI, "web:u1/7");
-    list(self, GET_VM, "web:m1/3");
-    wait_told(self, "v+web:m1/3 look:web");
     push(node, "MODIFIED", "web:u1/9");
     wait_nothing(self);
     wk_kubevirt_follow(self->kubevirt, "shop", "web", FALSE);
@@ -451,22 +458,12 @@ static void
 test_unfollow_before_news(void **state)
 {
     Fixture *self = *state;
-    FakeCall *node = list(self, GET_NODE, "web:u1/7");
+    FakeCall *node = follow_web(self);
 
-    wait_told(self, "+web:u1/7 sync");
-    wk_kubevirt_follow(self->kubevirt, "shop", "web", TRUE);
-    list(self, GET_VMI, "web:u1/7");
-    list(self, GET_VM, "web:m1/3");
-    wait_told(self, "v+web:m1/3 look:web");
     push(node, "MODIFIED", "web:u1/9");
     wait_nothing(self);
     self->unfollow_in = "+db";
-    fake_call_push(node,
-                   "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"db\",\"namespace\":"
-                   "\"shop\",\"uid\":\"u5\",\"resourceVersion\":\"10\"}}}\n"
-                   "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"web\","
-                   "\"namespace\":\"shop\",\"uid\":\"u1\",\"resourceVersion\":\"11\"}}}\n",
-                   -1);
+    fake_call_push(node, EVENT("ADDED", "db", "u5", "10") EVENT("MODIFIED", "web", "u1", "11"), -1);
     wait_told(self, "+db:u5/10 +web:u1/11");
 }
 
