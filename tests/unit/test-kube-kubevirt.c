@@ -18,9 +18,8 @@
 typedef struct {
     KubeFixture *kube;
     WkKubevirt *kubevirt;
-    GString
-        *told; /* a word a call: "+web:u1/7 -web:u1 v+web:u2/3 v-web:u2 v-web:? sync look:web" */
-    const char *free_in;     /* frees it all in the first call whose word starts so */
+    GString *told;       /* a word a call: "+web:u1/7 -web:u1 v+web:u2/3 v-web:? sync look:web" */
+    const char *free_in; /* frees it all in the first call whose word starts so */
     const char *unfollow_in; /* lets go of shop/web in that call */
 } Fixture;
 
