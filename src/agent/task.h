@@ -31,7 +31,7 @@ struct _WkTask {
     WkTarget asked; /* suspend: the target as asked; op->target is what it comes to */
     WkSlot slot;    /* held while in a worker */
     guint attempt;
-    guint forgiven; /* attempts that no longer make it wait the longer */
+    guint forgiven;     /* attempts that no longer make it wait the longer */
     gboolean working;   /* a worker has it */
     gboolean touched;   /* something about the guest changed meanwhile */
     gboolean finishing; /* its outcome is being written */
