@@ -427,7 +427,9 @@ wk_pod_guests_equip(WkPodGuests *self, WkGuest *guest, WkJob *job, gboolean work
     job->cluster = wk_cluster_link_open(self->link, &about);
     if (known != NULL && known->pod != NULL) {
         job->pod = wk_pod_ref(known->pod);
-        job->pod_vmi_uid = known->vmi != NULL ? g_strdup(known->vmi->uid) : NULL;
+        /* what has ended starts nothing any more: row G2 would take its guard off again */
+        if (known->vmi != NULL && !wk_vmi_is_final(known->vmi))
+            job->pod_vmi_uid = g_strdup(known->vmi->uid);
     }
     job->lease = wk_launchers_lease(self->launchers, guest->uuid);
 }

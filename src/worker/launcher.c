@@ -131,6 +131,16 @@ has_stray_lock(const WkJob *job)
            && g_strcmp0(job->vmi->node, job->cluster->node_name) == 0;
 }
 
+/* The agent died between the lock and its record. Whose memory is saved here is locked by nobody
+ * else, be it that its successor came to its end before it was said to be on this node. */
+static gboolean
+has_unrecorded_lock(const WkJob *job)
+{
+    return job->record->state == WK_LEDGER_RESTORING && job->vmi != NULL && job->vmi->has_lock
+           && !vmi_is(job, job->record->vmi_uid) && !vmi_is(job, job->record->saved_vmi_uid)
+           && (job->vmi->node == NULL || g_str_equal(job->vmi->node, job->cluster->node_name));
+}
+
 void
 wk_launcher_note_facts(WkJob *job)
 {
@@ -140,7 +150,7 @@ wk_launcher_note_facts(WkJob *job)
         facts |= (guint)WK_FACT_POD_NEW;
     if (vmi_has_ended(job))
         facts |= (guint)WK_FACT_VMI_FINAL;
-    if (vmi_is(job, job->record->vmi_uid) && job->vmi->has_lock)
+    if ((vmi_is(job, job->record->vmi_uid) && job->vmi->has_lock) || has_unrecorded_lock(job))
         facts |= (guint)WK_FACT_LOCK;
     if (has_stray_lock(job))
         facts |= (guint)WK_FACT_STRAY;
@@ -293,7 +303,7 @@ wk_launcher_unlock(WkJob *job, WkStep step, GError **error)
 {
     const char *uid = job->record->vmi_uid;
 
-    if (uid == NULL && has_stray_lock(job))
+    if ((uid == NULL && has_stray_lock(job)) || has_unrecorded_lock(job))
         uid = job->vmi->uid;
     if (uid == NULL || job->cluster == NULL)
         return TRUE;

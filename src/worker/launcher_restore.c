@@ -68,7 +68,7 @@ lock_successor(WkJob *job, GError **error)
 
     if (g_strcmp0(job->record->vmi_uid, job->vmi->uid) == 0 && job->vmi->has_lock)
         return TRUE;
-    if (!wk_launcher_lock(job, WK_STEP_STAGE_LOCK, &local)) {
+    if (!job->vmi->has_lock && !wk_launcher_lock(job, WK_STEP_STAGE_LOCK, &local)) {
         /* deleted or replaced in this very moment: another one comes */
         if (g_error_matches(local, WK_ERROR, WK_ERROR_CONFLICT))
             return wk_launcher_wait(job, error);

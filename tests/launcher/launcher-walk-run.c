@@ -99,7 +99,7 @@ lw_base(Walk *walk, GError **error)
 {
     walk->guest = LW_DOMAIN;
     walk->agent_args = agent_args;
-    if (walk->fresh_needed && !start_afresh(walk, error))
+    if (!lab_standin_reset(error) || (walk->fresh_needed && !start_afresh(walk, error)))
         return FALSE;
     return ((walk_agent_is_alive() && !walk->armed) || lw_agent_start(walk, NULL, error))
            && lab_wait("the guest to be known as running", LAB_WAIT_MS, knows_guest, walk, error);

@@ -133,11 +133,30 @@ delete_guarded_vm(Walk *walk, GError **error)
     return die_guarded(walk, error) && delete_vm(walk, error);
 }
 
-/* The agent is away while the VM is deleted and something of it is staged. */
+static gboolean
+die_locked(Walk *walk, GError **error)
+{
+    return save(walk, error) && lw_agent_start(walk, "stage.commit-vmi=kill", error)
+           && resume(walk, error);
+}
+
+static gboolean
+has_ended(gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *phase = lab_vmi_get(LW_NAME, "{.status.phase}", NULL);
+
+    return g_strcmp0(phase, "Succeeded") == 0 || g_strcmp0(phase, "Failed") == 0;
+}
+
+/* The agent is away while the new VMI, whose guest does not start, is deleted, and ends before its
+ * pod's folders go: our lock keeps it until the agent is back. */
 static gboolean
 delete_vmi(Walk *walk G_GNUC_UNUSED, GError **error)
 {
-    return lab_vmi_delete(LW_NAME, error);
+    return lab_standin_set("DirsKeptMs", 8000, error)
+           && lab_vmi_wait_phase(LW_NAME, "Scheduled", LAB_POD_MS, error)
+           && lab_vmi_delete(LW_NAME, error)
+           && lab_wait("the VMI's end", LAB_POD_MS, has_ended, NULL, error);
 }
 
 static const WalkScenario scenarios[] = {
@@ -195,7 +214,7 @@ static const WalkScenario scenarios[] = {
       .ends = WALK_DISK | WALK_RUNS,
       .fault_ends = WALK_RUNS | WALK_DISK },
     { .name = "successor-deleted",
-      .prepare = die_guarded,
+      .prepare = die_locked,
       .offline = delete_vmi,
       .only = ONLY("guard.unlink"),
       .ends = WALK_RUNS | WALK_DISK,

@@ -28,6 +28,7 @@ type Kubelet struct {
 	queue      *Queue
 	mutex      sync.Mutex
 	containers map[string]*container // by namespace/name of the pod
+	endedAt    map[string]time.Time  // by uid: pods whose folders are still kept
 }
 
 type container struct {
@@ -39,7 +40,7 @@ type container struct {
 }
 
 func newKubelet(kube *Kube) *Kubelet {
-	k := &Kubelet{kube: kube, containers: map[string]*container{}}
+	k := &Kubelet{kube: kube, containers: map[string]*container{}, endedAt: map[string]time.Time{}}
 	must(os.MkdirAll(pidsDir, 0o700), pidsDir)
 	must(os.MkdirAll("/var/lib/kubelet/pods", 0o750), "kubelet")
 	k.queue = newQueue(k.sync)
@@ -62,6 +63,9 @@ func (k *Kubelet) sync(name string) time.Duration {
 		err = k.forget(name, c)
 	case pod == nil:
 	case ended(pod):
+		if left := k.keptFor(str(pod, "metadata", "uid")); left > 0 {
+			return left
+		}
 		err = k.clean(name, pod)
 	case c != nil && c.ended:
 		err = k.finish(pod, c.exit)
@@ -114,12 +118,29 @@ func removeFolders(uid string) error {
 	return os.RemoveAll(rootfsDir(uid))
 }
 
+// keptFor: the kubelet looks after ended pods every other second, not at once.
+func (k *Kubelet) keptFor(uid string) time.Duration {
+	kept := ms(readSettings().DirsKeptMs)
+	if kept == 0 {
+		return 0
+	}
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	if k.endedAt[uid].IsZero() {
+		k.endedAt[uid] = time.Now()
+	}
+	return time.Until(k.endedAt[uid].Add(kept))
+}
+
 // clean removes the folders of a pod that has ended, also while its object remains.
 func (k *Kubelet) clean(name string, pod Obj) error {
 	uid := str(pod, "metadata", "uid")
 	if err := removeFolders(uid); err != nil {
 		return err
 	}
+	k.mutex.Lock()
+	delete(k.endedAt, uid)
+	k.mutex.Unlock()
 	if !deleting(pod) {
 		return nil
 	}
