@@ -108,7 +108,10 @@ test_told_at_once_early(void **state G_GNUC_UNUSED)
 
     e2e_agent_wait_stopped();
     make_anew();
+    e2e_brake_on(); /* or the save may be done before the news have come */
     e2e_agent_continue();
+    e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Running", "operation", "", NULL);
+    e2e_brake_off();
     check_runs_on(life);
 }
 
