@@ -279,8 +279,8 @@ on_node_object(JsonObject *object, gpointer data)
     self->present = TRUE;
     entry = g_rc_box_acquire(obtain(self, vmi->ns, vmi->name));
     entry->listed = entry->listed_now = TRUE;
-    wk_vmi_free(entry->listed_vmi); /* what was kept and is still to be told is older */
-    entry->listed_vmi = NULL;
+    /* what was kept and is still to be told is older */
+    g_clear_pointer(&entry->listed_vmi, wk_vmi_free);
     if (entry->follows > 0) /* the look's list, once it comes, may be older than this */
         entry->listed_vmi = wk_vmi_copy(vmi);
     if (!entry->look_vmi.synced)

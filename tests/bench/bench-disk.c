@@ -137,10 +137,10 @@ static gboolean
 save_and_restore(Figures *saves, Figures *restores, Side side, GError **error)
 {
     g_autofree char *id = lab_guest_uuid(GUEST);
-    g_autoptr(BenchHttp) http = bench_http_new();
+    g_autoptr(LabRest) http = lab_rest_new_control();
 
     return save(saves, side, error) && restore(restores, side, error)
-           && bench_http_wait_state(http, id, "Running", error)
+           && bench_wait_state(http, id, "Running", error)
            && lab_guest_wait_ticking(GUEST, LAB_WAIT_MS, error);
 }
 
@@ -214,12 +214,12 @@ virsh_each(const char *verb, GError **error)
 static gboolean
 wait_all_run(GError **error)
 {
-    g_autoptr(BenchHttp) http = bench_http_new();
+    g_autoptr(LabRest) http = lab_rest_new_control();
 
     for (guint i = 0; i < PARALLEL_GUESTS; i++) {
         g_autofree char *id = lab_guest_uuid(guests[i]);
 
-        if (!bench_http_wait_state(http, id, "Running", error))
+        if (!bench_wait_state(http, id, "Running", error))
             return FALSE;
     }
     return TRUE;

@@ -39,7 +39,7 @@ write_file(const char *text, GError **error, const char *format, guint i)
 }
 
 static gboolean
-make_token(LabApi *api, guint i, GError **error)
+make_token(LabRest *api, guint i, GError **error)
 {
     g_autofree char *node = node_of(i);
     g_autofree char *object = g_strdup_printf(
@@ -53,9 +53,9 @@ make_token(LabApi *api, guint i, GError **error)
     const char *answer;
     JsonObject *status;
 
-    if (lab_api_send(api, "POST", "/api/v1/nodes", object, error) == NULL)
+    if (lab_rest_send(api, "POST", "/api/v1/nodes", object, error) == NULL)
         return FALSE;
-    answer = lab_api_send(api, "POST", TOKEN_PATH, request, error);
+    answer = lab_rest_send(api, "POST", TOKEN_PATH, request, error);
     if (answer == NULL || !json_parser_load_from_data(parser, answer, -1, error))
         return FALSE;
     status =
@@ -64,7 +64,7 @@ make_token(LabApi *api, guint i, GError **error)
 }
 
 static gboolean
-make_wukong(LabApi *api, guint i, GError **error)
+make_wukong(LabRest *api, guint i, GError **error)
 {
     g_autofree char *node = node_of(i);
     g_autofree char *body =
@@ -75,8 +75,8 @@ make_wukong(LabApi *api, guint i, GError **error)
     g_autofree char *status = g_strdup_printf("{\"status\":{\"nodeName\":\"%s\"}}", node);
     g_autofree char *path = g_strdup_printf(BENCH_WUKONGS "/%s/status", node);
 
-    return lab_api_send(api, "POST", BENCH_WUKONGS, body, error) != NULL
-           && lab_api_send(api, "PATCH", path, status, error) != NULL;
+    return lab_rest_send(api, "POST", BENCH_WUKONGS, body, error) != NULL
+           && lab_rest_send(api, "PATCH", path, status, error) != NULL;
 }
 
 static gboolean
@@ -115,7 +115,7 @@ start_one(guint i, GError **error)
 }
 
 static gboolean
-start_fleet(LabApi *api, GError **error)
+start_fleet(LabRest *api, GError **error)
 {
     if (g_mkdir_with_parents(FLEET, 0700) != 0)
         return FALSE;
@@ -140,7 +140,7 @@ stop_fleet(void)
 /* ---- what is seen ---- */
 
 typedef struct {
-    LabApi *api;
+    LabRest *api;
     const char *word;
 } Count;
 
@@ -148,7 +148,7 @@ static gboolean
 all_say(gpointer data)
 {
     const Count *count = data;
-    const char *list = lab_api_send(count->api, "GET", BENCH_WUKONGS, NULL, NULL);
+    const char *list = lab_rest_send(count->api, "GET", BENCH_WUKONGS, NULL, NULL);
     guint found = 0;
 
     for (const char *at = list; at != NULL && (at = strstr(at, count->word)) != NULL; at++)
@@ -157,7 +157,7 @@ all_say(gpointer data)
 }
 
 static gboolean
-wait_all(LabApi *api, const char *state, guint ms, GError **error)
+wait_all(LabRest *api, const char *state, guint ms, GError **error)
 {
     /* in the status, not in the annotation, where quotes are escaped */
     g_autofree char *word = g_strdup_printf("\"state\":\"%s\"", state);
@@ -182,16 +182,16 @@ cpu_s(const char *name)
 }
 
 static gboolean
-suspend_all(LabApi *api, GError **error)
+suspend_all(LabRest *api, GError **error)
 {
     for (guint i = 0; i < AGENTS; i++) {
         g_autofree char *node = node_of(i);
         g_autofree char *path = g_strdup_printf(BENCH_WUKONGS "/%s", node);
 
-        if (lab_api_send(api, "PATCH", path,
-                         "{\"spec\":{\"lifecycleAction\":{\"action\":\"suspend\",\"target\":"
-                         "\"memory\"}}}",
-                         error)
+        if (lab_rest_send(api, "PATCH", path,
+                          "{\"spec\":{\"lifecycleAction\":{\"action\":\"suspend\",\"target\":"
+                          "\"memory\"}}}",
+                          error)
             == NULL)
             return FALSE;
     }
@@ -207,7 +207,7 @@ tell(BenchReport *report, const char *name, const char *unit, double value, doub
 }
 
 static gboolean
-measure_idle(BenchReport *report, LabApi *api, GError **error)
+measure_idle(BenchReport *report, LabRest *api, GError **error)
 {
     double before;
 
@@ -222,7 +222,7 @@ measure_idle(BenchReport *report, LabApi *api, GError **error)
 }
 
 static gboolean
-measure_storm(BenchReport *report, LabApi *api, GError **error)
+measure_storm(BenchReport *report, LabRest *api, GError **error)
 {
     gint64 began;
 
@@ -240,7 +240,7 @@ measure_storm(BenchReport *report, LabApi *api, GError **error)
 gboolean
 bench_fleet(BenchReport *report, GError **error)
 {
-    g_autoptr(LabApi) api = lab_api_new();
+    g_autoptr(LabRest) api = lab_api_new();
     gboolean ok;
 
     if (!bench_kube_agent(error) || !lab_agent_kill(error))

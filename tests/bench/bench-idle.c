@@ -7,7 +7,6 @@
 
 #define GUESTS    3
 #define WINDOW_US (10 * G_USEC_PER_SEC)
-#define CALM_US   (3 * G_USEC_PER_SEC)
 #define PEER      "virsh-event"
 #define PEER_NAME "virsh event --all --loop"
 
@@ -81,7 +80,7 @@ bench_idle(BenchReport *report, GError **error)
     }
     if (lab_spawn(PEER, peer, NULL, error) < 0)
         return FALSE;
-    g_usleep(CALM_US);
+    bench_calm(); /* what the start has stirred up settles */
     before[0] = cost_of("wukongd");
     before[1] = cost_of(PEER);
     g_usleep(WINDOW_US);

@@ -22,7 +22,7 @@
  */
 typedef struct {
     virDomainPtr domain;
-    LabApi *api;
+    LabRest *api;
     BenchSamples *bare;
     BenchSamples *agent;
     BenchSamples *difference;
@@ -39,7 +39,7 @@ patch_clear(Patch *self)
         virDomainFree(self->domain);
         (void)virConnectClose(connection);
     }
-    g_clear_pointer(&self->api, lab_api_free);
+    g_clear_pointer(&self->api, lab_rest_free);
     g_clear_pointer(&self->bare, g_array_unref);
     g_clear_pointer(&self->agent, g_array_unref);
     g_clear_pointer(&self->difference, g_array_unref);
@@ -48,7 +48,7 @@ patch_clear(Patch *self)
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Patch, patch_clear)
 
 typedef struct {
-    LabApi *api;
+    LabRest *api;
     const char *state;
 } Rest;
 
@@ -57,7 +57,7 @@ static gboolean
 is_at_rest(gpointer data)
 {
     const Rest *rest = data;
-    const char *object = lab_api_send(rest->api, "GET", BENCH_WUKONGS "/" NAME, NULL, NULL);
+    const char *object = lab_rest_send(rest->api, "GET", BENCH_WUKONGS "/" NAME, NULL, NULL);
 
     return object != NULL && strstr(object, "\"lifecycleAction\"") == NULL
            && strstr(object, rest->state) != NULL;
@@ -81,7 +81,7 @@ act(Patch *self, const char *action, GError **error)
 {
     g_autofree char *body = g_strdup_printf("{\"spec\":{\"lifecycleAction\":%s}}", action);
 
-    return lab_api_send(self->api, "PATCH", BENCH_WUKONGS "/" NAME, body, error) != NULL;
+    return lab_rest_send(self->api, "PATCH", BENCH_WUKONGS "/" NAME, body, error) != NULL;
 }
 
 static double
@@ -117,7 +117,7 @@ run_bare(Patch *self, double *took_ms, GError **error)
 static gboolean
 is_told(gpointer data)
 {
-    const char *object = lab_api_send(data, "GET", BENCH_WUKONGS "/" NAME, NULL, NULL);
+    const char *object = lab_rest_send(data, "GET", BENCH_WUKONGS "/" NAME, NULL, NULL);
 
     return object != NULL && strstr(object, "\"type\":\"Suspended\"") != NULL
            && strstr(object, "\"state\":\"Suspended\"") != NULL;
@@ -251,6 +251,6 @@ bench_kube(BenchReport *report, GError **error)
     }
     tell(&self, report);
     return lab_guest_check_log(GUEST, error)
-           && lab_api_send(self.api, "DELETE", BENCH_WUKONGS "/" NAME, NULL, error) != NULL
+           && lab_rest_send(self.api, "DELETE", BENCH_WUKONGS "/" NAME, NULL, error) != NULL
            && lab_guest_undefine(GUEST, error);
 }

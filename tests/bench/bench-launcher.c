@@ -41,7 +41,7 @@ typedef enum {
 } Side;
 
 typedef struct {
-    LabApi *api;
+    LabRest *api;
     BenchSamples *guard;        /* ms from the pod's folder to the guard in it */
     BenchSamples *gone;         /* s from the request until the pod's folders are gone */
     BenchSamples *save[SIDES];  /* s */
@@ -67,7 +67,7 @@ pods_init(Pods *self)
 static void
 pods_clear(Pods *self)
 {
-    g_clear_pointer(&self->api, lab_api_free);
+    g_clear_pointer(&self->api, lab_rest_free);
     g_clear_pointer(&self->guard, g_array_unref);
     g_clear_pointer(&self->gone, g_array_unref);
     g_clear_pointer(&self->save_ratio, g_array_unref);
@@ -265,13 +265,13 @@ act(Pods *self, const char *action, GError **error)
 {
     g_autofree char *body = g_strdup_printf("{\"spec\":{\"lifecycleAction\":%s}}", action);
 
-    return lab_api_send(self->api, "PATCH", WUKONG, body, error) != NULL;
+    return lab_rest_send(self->api, "PATCH", WUKONG, body, error) != NULL;
 }
 
 static gboolean
 is_done(gpointer data)
 {
-    const char *object = lab_api_send(data, "GET", WUKONG, NULL, NULL);
+    const char *object = lab_rest_send(data, "GET", WUKONG, NULL, NULL);
 
     return object != NULL && strstr(object, "\"lifecycleAction\"") == NULL;
 }

@@ -23,7 +23,7 @@
  */
 typedef struct {
     virDomainPtr domain;
-    BenchHttp *http;
+    LabRest *http;
     char *id;
     char *suspend;
     char *resume;
@@ -44,7 +44,7 @@ pause_clear(Pause *self)
         virDomainFree(self->domain);
         (void)virConnectClose(connection);
     }
-    g_clear_pointer(&self->http, bench_http_free);
+    g_clear_pointer(&self->http, lab_rest_free);
     g_clear_pointer(&self->id, g_free);
     g_clear_pointer(&self->suspend, g_free);
     g_clear_pointer(&self->resume, g_free);
@@ -66,7 +66,7 @@ ms(gint64 from_us, gint64 to_us)
 static gboolean
 be_quiet(Pause *self, const char *state, GError **error)
 {
-    if (!bench_http_wait_state(self->http, self->id, state, error))
+    if (!bench_wait_state(self->http, self->id, state, error))
         return FALSE;
     g_usleep(QUIET_US);
     bench_events_arm();
@@ -110,8 +110,7 @@ run_agent(Pause *self, double *took_ms, GError **error)
     if (!be_quiet(self, "Running", error))
         return FALSE;
     began = g_get_monotonic_time();
-    if (bench_http_send(self->http, "POST", self->suspend, "{\"target\":\"memory\"}", error)
-        == NULL)
+    if (lab_rest_send(self->http, "POST", self->suspend, "{\"target\":\"memory\"}", error) == NULL)
         return FALSE;
     answered = g_get_monotonic_time();
     if (!bench_events_wait(&suspended, error))
@@ -120,7 +119,7 @@ run_agent(Pause *self, double *took_ms, GError **error)
     bench_samples_add(self->agent, *took_ms);
     bench_samples_add(self->answered, ms(began, answered));
     return be_quiet(self, "Suspended", error)
-           && bench_http_send(self->http, "POST", self->resume, "{}", error) != NULL;
+           && lab_rest_send(self->http, "POST", self->resume, "{}", error) != NULL;
 }
 
 static gboolean
@@ -161,7 +160,7 @@ prepare(Pause *self, GError **error)
     if (connection == NULL)
         return FALSE;
     self->domain = virDomainLookupByName(connection, GUEST);
-    self->http = bench_http_new();
+    self->http = lab_rest_new_control();
     self->id = lab_guest_uuid(GUEST);
     self->suspend = g_strdup_printf("/v1/guests/%s/suspend", self->id);
     self->resume = g_strdup_printf("/v1/guests/%s/resume", self->id);
@@ -228,7 +227,7 @@ bench_pause(BenchReport *report, GError **error)
         if (!run_pair(&self, i, error))
             return FALSE;
     }
-    if (!bench_http_wait_state(self.http, self.id, "Running", error))
+    if (!bench_wait_state(self.http, self.id, "Running", error))
         return FALSE;
     tell(&self, report);
     return lab_guest_check_log(GUEST, error) && lab_guest_undefine(GUEST, error);

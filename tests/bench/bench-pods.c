@@ -119,7 +119,7 @@ uid_of(const char *answer)
 }
 
 static gboolean
-make_objects(LabApi *api, guint i, GError **error)
+make_objects(LabRest *api, guint i, GError **error)
 {
     g_autofree char *pod = pod_uid(i);
     g_autofree char *vm = g_strdup_printf(
@@ -127,7 +127,8 @@ make_objects(LabApi *api, guint i, GError **error)
         "\"p%u-vm\"},\"spec\":{\"running\":true,\"template\":{\"spec\":{\"domain\":{\"devices\":{}}"
         "}}}}",
         i);
-    g_autofree char *uid = uid_of(lab_api_send(api, "POST", KUBEVIRT "virtualmachines", vm, error));
+    g_autofree char *uid =
+        uid_of(lab_rest_send(api, "POST", KUBEVIRT "virtualmachines", vm, error));
     g_autofree char *vmi = g_strdup_printf(
         "{\"apiVersion\":\"kubevirt.io/v1\",\"kind\":\"VirtualMachineInstance\",\"metadata\":{"
         "\"name\":\"p%u-vm\",\"labels\":{\"kubevirt.io/nodeName\":\"" LAB_NODE_NAME "\"},"
@@ -139,13 +140,13 @@ make_objects(LabApi *api, guint i, GError **error)
         i, i, uid, pod);
 
     return uid != NULL
-           && lab_api_send(api, "POST", KUBEVIRT "virtualmachineinstances", vmi, error) != NULL;
+           && lab_rest_send(api, "POST", KUBEVIRT "virtualmachineinstances", vmi, error) != NULL;
 }
 
 static gboolean
 make_pods(GError **error)
 {
-    g_autoptr(LabApi) api = lab_api_new();
+    g_autoptr(LabRest) api = lab_api_new();
 
     for (guint i = 0; i < PODS; i++) {
         if (!make_objects(api, i, error) || !start_launcher(i, error))
@@ -159,7 +160,7 @@ make_pods(GError **error)
 static gboolean
 knows_all(gpointer data)
 {
-    const char *guests = bench_http_send(data, "GET", "/v1/guests", NULL, NULL);
+    const char *guests = lab_rest_send(data, "GET", "/v1/guests", NULL, NULL);
     guint n = 0;
 
     for (const char *at = guests; at != NULL && (at = strstr(at, "\"Running\"")) != NULL; at++)
@@ -178,7 +179,7 @@ tell(BenchReport *report, const char *name, const char *unit, double value, doub
 static gboolean
 measure(BenchReport *report, GError **error)
 {
-    g_autoptr(BenchHttp) http = bench_http_new();
+    g_autoptr(LabRest) http = lab_rest_new_control();
 
     if (!lab_agent_kill(error) || !lab_kube_agent_start(NULL, error)
         || !lab_wait("all guests in pods", LAB_POD_MS, knows_all, http, error))

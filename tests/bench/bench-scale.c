@@ -22,7 +22,7 @@ typedef struct {
 } Load;
 
 static gboolean
-make_wukong(LabApi *api, guint i, gboolean here, GError **error)
+make_wukong(LabRest *api, guint i, gboolean here, GError **error)
 {
     g_autofree char *body = g_strdup_printf(
         "{\"apiVersion\":\"vm.novasphere.dev/v1alpha1\",\"kind\":\"Wukong\",\"metadata\":{\"name\":"
@@ -32,18 +32,18 @@ make_wukong(LabApi *api, guint i, gboolean here, GError **error)
         i);
     g_autofree char *path = g_strdup_printf(BENCH_WUKONGS "/w%05u/status", i);
 
-    if (lab_api_send(api, "POST", BENCH_WUKONGS, body, error) == NULL)
+    if (lab_rest_send(api, "POST", BENCH_WUKONGS, body, error) == NULL)
         return FALSE;
     return !here
-           || lab_api_send(api, "PATCH", path, "{\"status\":{\"nodeName\":\"" LAB_NODE_NAME "\"}}",
-                           error)
+           || lab_rest_send(api, "PATCH", path, "{\"status\":{\"nodeName\":\"" LAB_NODE_NAME "\"}}",
+                            error)
                   != NULL;
 }
 
 static gboolean
 make_wukongs(guint from, guint to, gboolean here, GError **error)
 {
-    g_autoptr(LabApi) api = lab_api_new();
+    g_autoptr(LabRest) api = lab_api_new();
 
     for (guint i = from; i < to; i++) {
         if (!make_wukong(api, i, here, error))

@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "lab.h"
+#include "lab-rest.h"
 
 G_BEGIN_DECLS
 
@@ -52,22 +52,10 @@ void bench_report_add(BenchReport *self, const BenchResult *result);
 gboolean bench_report_print(const BenchReport *self);
 gboolean bench_report_write(const BenchReport *self, const char *path, GError **error);
 
-/* --- asking and listening (bench-http.c, bench-listen.c) --- */
-
-typedef struct _BenchHttp BenchHttp;
-
-/* One connection to the control socket, kept open from the first request on. */
-BenchHttp *bench_http_new(void);
-void bench_http_free(BenchHttp *self);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(BenchHttp, bench_http_free)
-
-/* @body: JSON or NULL. Returns: (transfer none): the answer, until the next request; NULL unless
- * the status is 2xx. */
-const char *bench_http_send(BenchHttp *self, const char *method, const char *path, const char *body,
-                            GError **error);
+/* --- asking and listening (bench-state.c, bench-listen.c) --- */
 
 /* Waits until the agent says @state of guest @id and has nothing more to do with it. */
-gboolean bench_http_wait_state(BenchHttp *self, const char *id, const char *state, GError **error);
+gboolean bench_wait_state(LabRest *self, const char *id, const char *state, GError **error);
 
 /* Lifecycle events "suspended" of one guest, seen over a connection of its own. */
 gboolean bench_events_start(const char *guest, GError **error);

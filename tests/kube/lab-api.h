@@ -6,21 +6,14 @@
 #pragma once
 
 #include "lab-kube.h"
+#include "lab-rest.h"
 
 #include <json-glib/json-glib.h>
 
 G_BEGIN_DECLS
 
-typedef struct _LabApi LabApi;
-
-LabApi *lab_api_new(void);
-void lab_api_free(LabApi *self); /* NULL is fine */
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(LabApi, lab_api_free)
-
-/* @body: JSON; of a PATCH a merge patch; NULL: none. Returns: (transfer none): the answer, until
- * the next call; NULL where it is no 2xx. */
-const char *
-lab_api_send(LabApi *self, const char *method, const char *path, const char *body, GError **error);
+/* (transfer full): a connection of one's own. */
+LabRest *lab_api_new(void);
 /* A GET of @path is answered with 2xx. One client a thread. */
 gboolean lab_api_is_ok(const char *path);
 /* What `kubectl get -o jsonpath=@template` prints of the object at @path; one client a thread.

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lab-private.h"
 
-#include <curl/curl.h>
+#include "lab-rest.h"
+
 #include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
 #define AGENT        "wukongd"
 #define CTL_MS       300000
-#define REQUEST_MS   30000L
 #define AGENT_END_MS 60000
 
 /* Where the build puts a program, (transfer full). */
@@ -27,53 +27,15 @@ find_program(const char *name, GError **error)
     return NULL;
 }
 
-static size_t
-take_body(char *bytes, size_t size, size_t count, void *data)
-{
-    g_string_append_len(data, bytes, (gssize)(size * count));
-    return size * count;
-}
-
-static void
-prepare_request(CURL *curl, const char *method, const char *url, const char *body, GString *taken)
-{
-    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, LAB_CONTROL);
-    curl_easy_setopt(curl, CURLOPT_URL, url);
-    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, REQUEST_MS);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, taken);
-    if (body != NULL)
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
-    else if (g_str_equal(method, "POST"))
-        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
-}
-
 int
 lab_http(const char *method, const char *path, const char *body, char **answer, GError **error)
 {
-    g_autofree char *url = g_strdup_printf("http://localhost%s", path);
-    g_autoptr(GString) taken = g_string_new(NULL);
-    struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
-    CURL *curl = curl_easy_init();
-    long status = -1;
-    CURLcode code;
+    g_autoptr(LabRest) rest = lab_rest_new_control();
+    const int status = lab_rest_request(rest, method, path, body, error);
 
-    prepare_request(curl, method, url, body, taken);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    code = curl_easy_perform(curl);
-    if (code == CURLE_OK)
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    else
-        g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "%s %s: %s", method, path,
-                    curl_easy_strerror(code));
-    curl_easy_cleanup(curl);
-    curl_slist_free_all(headers);
     if (answer != NULL)
-        *answer = g_strdup(taken->str);
-    return (int)status;
+        *answer = g_strdup(lab_rest_get_answer(rest));
+    return status;
 }
 
 static gboolean

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "unit.h"
 
-#define LIMIT_S 60 /* a guard against hanging: a slow machine with sanitizers needs more than 10   \
-                    */
+/* Against hanging only: a slow machine with sanitizers needs more than 10. */
+#define LIMIT_S 60
 
 static GPtrArray *calls; /* (element-type DoubleCall) */
 static void (*call_handler)(DoubleCall *call, gpointer data);
