@@ -143,15 +143,18 @@ wait_for_rest(Walk *walk, Sight *sight, GError **error)
 {
     Rest rest = { .walk = walk };
     const gboolean ok = lab_wait("rest", LAB_POD_MS, is_at_rest, &rest, NULL);
+    g_autofree char *phase = NULL;
 
     sight_clear(sight);
     *sight = rest.sight;
     if (ok)
         return TRUE;
+    phase = lab_vmi_get(LW_NAME, "{.status.phase}", NULL);
     g_set_error(error, LAB_ERROR, LAB_ERROR_TIMEOUT,
-                "it does not come to rest: ledger %s, %d open operations, said: %s %s %s (%s)",
+                "it does not come to rest: ledger %s, %d open operations, said: %s %s %s (%s), its "
+                "VMI is %s",
                 sight->ledger, sight->open, say(sight, "state"), say(sight, "target"),
-                say(sight, "reason"), say(sight, "message"));
+                say(sight, "reason"), say(sight, "message"), phase);
     return FALSE;
 }
 
