@@ -142,7 +142,7 @@ ask_autostart(WkClusterCall *call, WkKube *kube)
 static void
 ask_pods(WkClusterCall *call, WkKube *kube)
 {
-    wk_kubevirt_list_pods(kube, call->ns, call->uid, NULL, on_pods, call);
+    wk_kubevirt_list_pods(kube, call->ns, call->uid, call->flag, NULL, on_pods, call);
 }
 
 static void
@@ -190,18 +190,17 @@ is_said_gone(const char *name, const GError *error)
            && strstr(error->message, quoted) != NULL;
 }
 
-/* NULL and no error where there is no such object. */
+/* Takes @call (transfer full), which was sent. NULL and no error where there is no such object. */
 static gboolean
-fetch(const WkClusterAbout *guest, const char *name, void (*ask)(WkClusterCall *call, WkKube *kube),
-      gpointer *object, GError **error)
+receive(WkClusterCall *call, gpointer *object, GError **error)
 {
-    WkClusterCall *call = wk_cluster_call_new(guest, name, ask);
     g_autoptr(GError) local = NULL;
-    gboolean ok = wk_cluster_call_make(call, &local);
+    const gboolean ok = wk_cluster_call_wait(call, &local);
+    const gboolean answered = ok || is_said_gone(call->name, local);
 
     *object = ok ? g_steal_pointer(&call->result) : NULL;
     wk_cluster_call_unref(call);
-    if (ok || is_said_gone(name, local))
+    if (answered)
         return TRUE;
     if (g_error_matches(local, WK_ERROR, WK_ERROR_NOT_FOUND))
         wk_error_set(error, WK_ERROR_UNAVAILABLE, "NotReady", "%s", local->message);
@@ -211,12 +210,27 @@ fetch(const WkClusterAbout *guest, const char *name, void (*ask)(WkClusterCall *
 }
 
 static gboolean
+fetch(const WkClusterAbout *guest, const char *name, void (*ask)(WkClusterCall *call, WkKube *kube),
+      gpointer *object, GError **error)
+{
+    WkClusterCall *call = wk_cluster_call_new(guest, name, ask);
+
+    wk_cluster_call_send(call);
+    return receive(call, object, error);
+}
+
+/* Both are asked for at once: each way there and back is on the road of every operation. */
+static gboolean
 look(gpointer data, WkVmi **vmi, WkVm **vm, GError **error)
 {
-    const WkClusterAbout *guest = data;
+    WkClusterCall *vmi_call = call_own(data, ask_vmi);
+    WkClusterCall *vm_call = call_own(data, ask_vm);
+    gboolean ok;
 
-    return fetch(guest, guest->name, ask_vmi, (gpointer *)vmi, error)
-           && fetch(guest, guest->name, ask_vm, (gpointer *)vm, error);
+    wk_cluster_call_send(vmi_call);
+    wk_cluster_call_send(vm_call);
+    ok = receive(vmi_call, (gpointer *)vmi, error);
+    return receive(vm_call, (gpointer *)vm, ok ? error : NULL) && ok;
 }
 
 static gboolean
@@ -344,12 +358,13 @@ unpin(gpointer data, const char *wukong, const char *uid, GError **error)
 }
 
 static GPtrArray *
-list_pods(gpointer data, const char *vmi_uid, GError **error)
+list_pods(gpointer data, const char *vmi_uid, gboolean now, GError **error)
 {
     WkClusterCall *call = call_own(data, ask_pods);
     GPtrArray *pods = NULL;
 
     call->uid = g_strdup(vmi_uid);
+    call->flag = now;
     if (wk_cluster_call_make(call, error))
         pods = g_steal_pointer(&call->result);
     wk_cluster_call_unref(call);

@@ -153,16 +153,20 @@ may_pass(GError *error)
     return passing;
 }
 
-/* Worker. Returns: TRUE once it was answered without an error. */
+void
+wk_cluster_call_send(WkClusterCall *call)
+{
+    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, on_ask, g_atomic_rc_box_acquire(call),
+                               wk_cluster_call_unref);
+}
+
 gboolean
-wk_cluster_call_make(WkClusterCall *call, GError **error)
+wk_cluster_call_wait(WkClusterCall *call, GError **error)
 {
     const gint64 until_us = wk_clock_mono_us() + WK_CLUSTER_PATIENCE_MS * G_TIME_SPAN_MILLISECOND;
     gboolean in_time = TRUE;
     gboolean ok = FALSE;
 
-    g_main_context_invoke_full(NULL, G_PRIORITY_DEFAULT, on_ask, g_atomic_rc_box_acquire(call),
-                               wk_cluster_call_unref);
     g_mutex_lock(&call->lock);
     while (!call->done && in_time)
         in_time = g_cond_wait_until(&call->answered, &call->lock, until_us);
@@ -175,4 +179,11 @@ wk_cluster_call_make(WkClusterCall *call, GError **error)
         ok = TRUE;
     g_mutex_unlock(&call->lock);
     return ok;
+}
+
+gboolean
+wk_cluster_call_make(WkClusterCall *call, GError **error)
+{
+    wk_cluster_call_send(call);
+    return wk_cluster_call_wait(call, error);
 }

@@ -56,8 +56,11 @@ WkClusterCall *wk_cluster_call_new(const WkClusterAbout *about, const char *name
                                    void (*ask)(WkClusterCall *call, WkKube *kube));
 void wk_cluster_call_unref(gpointer call); /* any thread */
 
-/* Worker: blocks. Returns: TRUE once it was answered without an error. */
-gboolean wk_cluster_call_make(WkClusterCall *call, GError **error);
+/* Worker: does not wait. Once a call. */
+void wk_cluster_call_send(WkClusterCall *call);
+/* Worker: blocks until what was sent is answered. Returns: TRUE for an answer without an error. */
+gboolean wk_cluster_call_wait(WkClusterCall *call, GError **error);
+gboolean wk_cluster_call_make(WkClusterCall *call, GError **error); /* both */
 
 /* Main thread: says that the server answers. */
 void wk_cluster_link_answers(WkClusterLink *self);

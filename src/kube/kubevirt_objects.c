@@ -312,14 +312,14 @@ on_pods(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 }
 
 void
-wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid, GCancellable *cancellable,
-                      GAsyncReadyCallback callback, gpointer user_data)
+wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid, gboolean now,
+                      GCancellable *cancellable, GAsyncReadyCallback callback, gpointer user_data)
 {
     g_autofree char *ns_text = g_uri_escape_string(ns, NULL, FALSE);
     g_autofree char *selector = g_strdup_printf("kubevirt.io/created-by=%s", vmi_uid);
     g_autofree char *selector_text = g_uri_escape_string(selector, NULL, FALSE);
-    char *path = g_strdup_printf("%s/namespaces/%s/pods?labelSelector=%s", CORE_PATH, ns_text,
-                                 selector_text);
+    char *path = g_strdup_printf("%s/namespaces/%s/pods?labelSelector=%s%s", CORE_PATH, ns_text,
+                                 selector_text, now ? "" : "&resourceVersion=0");
 
     wk_ask_send(
         wk_ask_new(kube, path, cancellable, callback, user_data, wk_kubevirt_list_pods_finish),

@@ -98,9 +98,12 @@ void wk_kubevirt_get_fresh_vm(WkKube *kube, const char *ns, const char *name,
                               gpointer user_data);
 WkVm *wk_kubevirt_get_fresh_vm_finish(WkKube *kube, GAsyncResult *result, GError **error);
 
-/* The pods that were made for the VMI with @vmi_uid: none is left once it is really gone.
- * finish: (transfer full) (element-type WkVmiPod). */
-void wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid,
+/* The pods that were made for the VMI with @vmi_uid: none is left once it is really gone. With @now
+ * as the server has them at this moment; else as its cache has them, which may be behind a little
+ * (resourceVersion=0, "Any": Kubernetes API concepts, "Resource versions"), but does not wait for
+ * it to catch up with etcd: up to 100 ms, even of an idle server. finish: (transfer full)
+ * (element-type WkVmiPod). */
+void wk_kubevirt_list_pods(WkKube *kube, const char *ns, const char *vmi_uid, gboolean now,
                            GCancellable *cancellable, GAsyncReadyCallback callback,
                            gpointer user_data);
 GPtrArray *wk_kubevirt_list_pods_finish(WkKube *kube, GAsyncResult *result, GError **error);

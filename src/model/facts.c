@@ -81,6 +81,12 @@ wk_facts_add_disk(WkFacts *self, WkDiskKind kind, const char *path, const char *
     g_ptr_array_add(self->disks, disk);
 }
 
+gboolean
+wk_look_is_loaded(const WkLook *self)
+{
+    return wk_power_is_active(self->power) && self->power != WK_POWER_STARTING && !self->job;
+}
+
 void
 wk_look_clear(WkLook *self)
 {

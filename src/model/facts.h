@@ -50,6 +50,9 @@ typedef struct {
     char *op; /* id in the live metadata (F3); NULL: none */
 } WkLook;
 
+/* It is there, and libvirt neither starts it nor works on it. */
+gboolean wk_look_is_loaded(const WkLook *self);
+
 void wk_look_clear(WkLook *self);
 void wk_look_copy(const WkLook *from, WkLook *to); /* clears @to first */
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(WkLook, wk_look_clear)

@@ -111,7 +111,8 @@ take_look(WkConnection *connection, const char *uuid, gboolean brief, WkLook *lo
     g_autoptr(GError) failed = NULL;
 
     if (launchers != NULL)
-        return wk_remote_look(launchers, uuid, brief, look, error);
+        return wk_remote_look(launchers, uuid, brief ? WK_HELPER_LOOK_BRIEF : WK_HELPER_LOOK, look,
+                              error);
     if (!find_and_look(connection, uuid, brief, &seen, &failed)) {
         if (!g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&failed));
@@ -133,6 +134,15 @@ gboolean
 wk_domain_look_brief(WkConnection *connection, const char *uuid, WkLook *seen, GError **error)
 {
     return take_look(connection, uuid, TRUE, seen, error);
+}
+
+gboolean
+wk_domain_await_loaded(WkConnection *connection, const char *uuid, WkLook *seen, GError **error)
+{
+    WkLaunchers *launchers = wk_connection_get_launchers(connection);
+
+    return launchers != NULL ? wk_remote_look(launchers, uuid, WK_HELPER_AWAIT_LOADED, seen, error)
+                             : wk_domain_look_brief(connection, uuid, seen, error);
 }
 
 static WkFacts *

@@ -32,6 +32,11 @@ gboolean wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look
 gboolean
 wk_domain_look_brief(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
 
+/* The same, but of a guest in a launcher pod only once it has been loaded (wk_look_is_loaded()), or
+ * after WK_HELPER_AWAIT_MS: pods have no events. On a host: at once. */
+gboolean
+wk_domain_await_loaded(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
+
 /* Returns: (transfer full): facts from the live XML (inactive XML when it is off). */
 WkFacts *wk_domain_read_facts(WkConnection *connection, const char *uuid, GError **error);
 

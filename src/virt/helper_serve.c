@@ -3,6 +3,7 @@
 
 #include "virt/helper_serve.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "virt/domain.h"
 #include "virt/domain_xml.h"
@@ -17,6 +18,8 @@
 /* A save, and beside it looks, progress and the abort; of these some may wait for libvirt. */
 #define THREADS   4
 #define CALLS_MAX 16
+
+#define AWAIT_POLL_US 5000
 
 struct _WkHelperServer {
     int agent;
@@ -60,21 +63,45 @@ find(WkConnection *connection, const char *name, GError **error)
     return NULL;
 }
 
-static JsonObject *
-look(WkConnection *connection, const char *name, gboolean brief, GError **error)
+/* A domain that is not there is an answer, too. */
+static gboolean
+take_look(WkConnection *connection, const char *name, gboolean brief, WkLook *seen, GError **error)
 {
     g_autoptr(GError) failed = NULL;
     g_autofree char *uuid = find(connection, name, &failed);
+
+    if (uuid != NULL)
+        return (brief ? wk_domain_look_brief : wk_domain_look)(connection, uuid, seen, error);
+    wk_look_clear(seen);
+    if (g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&failed));
+    return FALSE;
+}
+
+static JsonObject *
+look(WkConnection *connection, const char *name, gboolean brief, GError **error)
+{
     g_auto(WkLook) seen = { 0 };
 
-    if (uuid == NULL && !g_error_matches(failed, WK_ERROR, WK_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&failed));
-        return NULL;
+    return take_look(connection, name, brief, &seen, error) ? wk_helper_write_look(&seen) : NULL;
+}
+
+/* libvirt tells of it by an event; for that its client wants an event loop, which no call here
+ * has. A look takes a tenth of a millisecond. */
+static JsonObject *
+await_loaded(WkConnection *connection, const char *name, GError **error)
+{
+    const gint64 until_us =
+        wk_clock_mono_us() + WK_HELPER_AWAIT_MS * (gint64)G_TIME_SPAN_MILLISECOND;
+    g_auto(WkLook) seen = { 0 };
+
+    while (take_look(connection, name, TRUE, &seen, error)) {
+        if (wk_look_is_loaded(&seen) || wk_clock_mono_us() > until_us)
+            return wk_helper_write_look(&seen);
+        g_usleep(AWAIT_POLL_US);
     }
-    if (uuid != NULL
-        && !(brief ? wk_domain_look_brief : wk_domain_look)(connection, uuid, &seen, error))
-        return NULL;
-    return wk_helper_write_look(&seen);
+    return NULL;
 }
 
 static JsonObject *
@@ -173,6 +200,8 @@ make_call(WkConnection *connection, const WkHelperRequest *request, GError **err
     case WK_HELPER_LOOK:
     case WK_HELPER_LOOK_BRIEF:
         return look(connection, request->domain, request->method == WK_HELPER_LOOK_BRIEF, error);
+    case WK_HELPER_AWAIT_LOADED:
+        return await_loaded(connection, request->domain, error);
     case WK_HELPER_CHECK_STARTABLE:
         return wk_domain_check_startable(connection, NULL, request->text, error) ? json_object_new()
                                                                                  : NULL;

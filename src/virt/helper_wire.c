@@ -19,6 +19,7 @@ static const WkHelperKind kinds[] = {
     [WK_HELPER_PING] = { "ping", SHORT_MS, ANSWER_MAX, FALSE },
     [WK_HELPER_LOOK] = { "look", JOB_MS, ANSWER_MAX, TRUE },
     [WK_HELPER_LOOK_BRIEF] = { "look-brief", JOB_MS, ANSWER_MAX, TRUE },
+    [WK_HELPER_AWAIT_LOADED] = { "await-loaded", JOB_MS, ANSWER_MAX, TRUE },
     [WK_HELPER_FACTS] = { "facts", JOB_MS, ANSWER_MAX, TRUE },
     [WK_HELPER_SUSPEND] = { "suspend", JOB_MS, ANSWER_MAX, TRUE },
     [WK_HELPER_RESUME] = { "resume", JOB_MS, ANSWER_MAX, TRUE },

@@ -21,6 +21,7 @@ typedef enum {
     WK_HELPER_PING, /* answered at once, whatever else is going on */
     WK_HELPER_LOOK,
     WK_HELPER_LOOK_BRIEF,
+    WK_HELPER_AWAIT_LOADED, /* LOOK_BRIEF once it is loaded, or after WK_HELPER_AWAIT_MS */
     WK_HELPER_FACTS,
     WK_HELPER_SUSPEND,
     WK_HELPER_RESUME,
@@ -42,15 +43,18 @@ typedef enum {
 #endif
 } WkHelperMethod;
 #ifdef WK_FAILPOINTS
-#define WK_HELPER_METHODS 20
+#define WK_HELPER_METHODS 21
 #else
-#define WK_HELPER_METHODS 19
+#define WK_HELPER_METHODS 20
 #endif
 
 /* The XML of an image is 1 MiB at most (ledger-protocol.md, "Header"), and no character of it takes
  * more than two in JSON; and what is around it. */
 #define WK_HELPER_XML_MAX  (1024 * 1024)
 #define WK_HELPER_LINE_MAX (2 * WK_HELPER_XML_MAX + 4096)
+
+/* How long a helper keeps its answer back at most: what asks has a cancel to see to. */
+#define WK_HELPER_AWAIT_MS 250
 
 typedef struct {
     const char *name;

@@ -18,9 +18,10 @@ set_off(WkLook *look)
 /* A domain that its pod does not have is one that KubeVirt has not started yet, or has undefined
  * already. */
 static gboolean
-ask_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *look, GError **error)
+ask_look(WkLaunchers *launchers, const char *id, WkHelperMethod method, WkLook *look,
+         GError **error)
 {
-    WkHelperRequest request = { .method = brief ? WK_HELPER_LOOK_BRIEF : WK_HELPER_LOOK };
+    WkHelperRequest request = { .method = method };
     g_autoptr(JsonObject) result = wk_launchers_call(launchers, id, &request, error);
 
     if (result == NULL || !wk_helper_read_look(result, look, error))
@@ -31,7 +32,8 @@ ask_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *look, G
 }
 
 gboolean
-wk_remote_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *look, GError **error)
+wk_remote_look(WkLaunchers *launchers, const char *id, WkHelperMethod method, WkLook *look,
+               GError **error)
 {
     switch (wk_launchers_get_presence(launchers, id)) {
     case WK_LAUNCHER_UNKNOWN:
@@ -42,7 +44,7 @@ wk_remote_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *l
         set_off(look);
         return TRUE;
     default:
-        return ask_look(launchers, id, brief, look, error);
+        return ask_look(launchers, id, method, look, error);
     }
 }
 

@@ -18,7 +18,8 @@ WkConnection *wk_connection_new_launchers(WkLaunchers *launchers);
 /* Returns: (transfer none) (nullable): NULL: @self is a libvirt's. */
 WkLaunchers *wk_connection_get_launchers(const WkConnection *self);
 
-gboolean wk_remote_look(WkLaunchers *launchers, const char *id, gboolean brief, WkLook *look,
+/* @method: one of those that answer with a look. */
+gboolean wk_remote_look(WkLaunchers *launchers, const char *id, WkHelperMethod method, WkLook *look,
                         GError **error);
 WkFacts *wk_remote_read_facts(WkLaunchers *launchers, const char *id, GError **error);
 

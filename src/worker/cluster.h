@@ -44,8 +44,10 @@ typedef struct {
     /* This node's name off the Wukong with exactly this uid. Where something else stands instead,
      * that is left; a Wukong that is gone is fine. */
     gboolean (*unpin)(gpointer data, const char *wukong, const char *uid, GError **error);
-    /* Pods of the VMI that have not ended yet; NULL with @error. (transfer full). */
-    GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, GError **error);
+    /* Pods of the VMI, as they are @now, or as they were a moment ago, which is told sooner; NULL
+     * with
+     * @error. (transfer full). */
+    GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, gboolean now, GError **error);
     /* The PersistentVolumeClaim @name of the guest's namespace as the server has it now; (transfer
      * full), NULL where there is none. */
     gboolean (*get_claim)(gpointer data, const char *name, WkClaim **claim, GError **error);

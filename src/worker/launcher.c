@@ -198,11 +198,24 @@ wk_launcher_disks_same(WkJob *job, GError **error)
     return wk_witness_same_in(root, job->record->disks, &job->disk_changed, error);
 }
 
+/* Of what is asked here only that a pod ends may change, and it may do so right after as well. A
+ * server that knows of no pod of a guest that runs has not caught up with it. */
+static GPtrArray *
+list_pods(WkJob *job, GError **error)
+{
+    const WkClusterCalls *calls = job->cluster->calls;
+    GPtrArray *pods = calls->list_pods(job->cluster->data, job->vmi->uid, FALSE, error);
+
+    if (pods == NULL || pods->len > 0)
+        return pods;
+    g_ptr_array_unref(pods);
+    return calls->list_pods(job->cluster->data, job->vmi->uid, TRUE, error);
+}
+
 static gboolean
 check_pods(WkJob *job, GError **error)
 {
-    g_autoptr(GPtrArray) pods =
-        job->cluster->calls->list_pods(job->cluster->data, job->vmi->uid, error);
+    g_autoptr(GPtrArray) pods = list_pods(job, error);
 
     for (guint i = 0; pods != NULL && i < pods->len; i++) {
         if (!wk_precheck_pod(job->vmi, g_ptr_array_index(pods, i), job->vmi->memory_kib, error))

@@ -7,6 +7,8 @@
 #include "vault/launcher_image.h"
 #include "worker/restore.h"
 
+#define AWAIT_TURNS 8 /* of WK_HELPER_AWAIT_MS each */
+
 /* Its container may not have been started: then nobody has made libvirt's folders yet. */
 static gboolean
 make_save_folder(WkJob *job, GError **error)
@@ -153,6 +155,27 @@ put_in_place(WkJob *job, const char *digest, GError **error)
            && wk_job_sync_save_folder(job, WK_STEP_STAGE_SYNC_SAVE_FOLDER, error);
 }
 
+/* A guest stands still from when it is loaded until that is noticed, so it is not left to the next
+ * look. By turns: a cancel, and what the watches tell, are not to wait for long. */
+gboolean
+wk_launcher_await_loaded(WkJob *job)
+{
+    g_autoptr(WkConnection) connection = NULL;
+    g_auto(WkLook) look = { 0 };
+
+    if (!wk_launcher_has(job) || job->record->state != WK_LEDGER_RESTORING || job->pod == NULL
+        || !wk_pod_is_ready(job->pod))
+        return FALSE;
+    connection = wk_source_borrow(job->source, WK_LANE_QUICK, NULL);
+    for (guint i = 0; connection != NULL && i < AWAIT_TURNS && wk_run_check(job->run, NULL); i++) {
+        if (!wk_domain_await_loaded(connection, job->uuid, &look, NULL))
+            return FALSE;
+        if (wk_look_is_loaded(&look))
+            return TRUE;
+    }
+    return FALSE;
+}
+
 static gboolean
 stage(WkJob *job, GError **error)
 {
@@ -160,7 +183,8 @@ stage(WkJob *job, GError **error)
 
     /* It is in place: KubeVirt's turn. Until that has loaded it there is time to read it. */
     if ((job->seen.facts & (guint)WK_FACT_M_OURS) != 0)
-        return wk_restore_read_ahead(job, error) && wk_launcher_wait(job, error);
+        return wk_restore_read_ahead(job, error)
+               && (wk_launcher_await_loaded(job) || wk_launcher_wait(job, error));
     return wk_run_check(job->run, error) && lock_successor(job, error) && keep_header(job, error)
            && rewrite_header(job, digest, error) && put_in_place(job, digest, error);
 }

@@ -174,7 +174,8 @@ wk_launcher_check_gone(WkJob *job, GError **error)
 
     if (job->pod != NULL)
         return wk_launcher_wait(job, error);
-    pods = job->cluster->calls->list_pods(job->cluster->data, job->record->saved_vmi_uid, error);
+    pods =
+        job->cluster->calls->list_pods(job->cluster->data, job->record->saved_vmi_uid, TRUE, error);
     if (pods == NULL)
         return FALSE;
     for (guint i = 0; i < pods->len; i++) {

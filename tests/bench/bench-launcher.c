@@ -31,7 +31,7 @@
 #define PAIRS      10
 #define POLL_US    500
 #define WAIT_US    (120 * G_USEC_PER_SEC)
-#define HOLD_MS    "2000" /* each guard stays alone for so long, to be looked at */
+#define HOLD_MS    "200" /* each guard stays alone for so long, to be looked at */
 #define FILL_MS    180000
 
 typedef enum {

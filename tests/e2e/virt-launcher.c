@@ -198,6 +198,53 @@ test_deaf_libvirt(void **state G_GNUC_UNUSED)
     lab_ok(lab_wait("the helper's end", LAB_WAIT_MS, pod_has_no_helper, NULL, &error));
 }
 
+/* Returns: how long it took. */
+static gint64
+await_loaded(WkPower expected)
+{
+    const gint64 before_us = wk_clock_mono_us();
+    g_auto(WkLook) look = { 0 };
+
+    lab_ok(wk_domain_await_loaded(pod_connection, POD_ID, &look, &error));
+    assert_int_equal(look.power, expected);
+    return wk_clock_mono_us() - before_us;
+}
+
+static gpointer
+start_paused(gpointer data)
+{
+    g_usleep(WK_HELPER_AWAIT_MS * 500); /* in the midst of a wait */
+    return GINT_TO_POINTER(virDomainCreateWithFlags(data, VIR_DOMAIN_START_PAUSED));
+}
+
+/* As KubeVirt's libvirt starts a guest: it is told once that has been done, and in vain what was
+ * not begun. */
+static void
+test_await_loaded(void **state G_GNUC_UNUSED)
+{
+    virConnectPtr session = virConnectOpen(POD_URI);
+    virDomainPtr domain = pod_find_domain(session);
+    g_auto(WkLook) look = { 0 };
+    GThread *starter;
+
+    pod_assert_power(WK_POWER_RUNNING, NULL); /* the helper is there */
+    assert_true(await_loaded(WK_POWER_RUNNING) < WK_HELPER_AWAIT_MS * 1000);
+    assert_int_equal(virDomainDestroy(domain), 0);
+    assert_true(await_loaded(WK_POWER_OFF) >= WK_HELPER_AWAIT_MS * 1000);
+    starter = g_thread_new("starter", start_paused, domain);
+    do {
+        lab_ok(wk_domain_await_loaded(pod_connection, POD_ID, &look, &error));
+        assert_true(wk_look_is_loaded(&look) || look.power == WK_POWER_OFF
+                    || look.power == WK_POWER_STARTING);
+    } while (!wk_look_is_loaded(&look));
+    assert_int_equal(GPOINTER_TO_INT(g_thread_join(starter)), 0);
+    assert_int_equal(look.power, WK_POWER_PAUSED);
+    assert_true(await_loaded(WK_POWER_PAUSED) < WK_HELPER_AWAIT_MS * 1000);
+    lab_ok(wk_domain_resume(pod_connection, POD_ID, &error));
+    virDomainFree(domain);
+    virConnectClose(session);
+}
+
 /* A root launcher's libvirt takes root: the helper is nobody all the same. */
 static void
 test_root_launcher(void **state G_GNUC_UNUSED)
@@ -216,9 +263,10 @@ int
 main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_look),         TEST(test_confined),        TEST(test_rounds),
-        TEST(test_startable),    TEST(test_make_persistent), TEST(test_libvirt_restarted),
-        TEST(test_deaf_libvirt), TEST(test_pause),           TEST(test_root_launcher),
+        TEST(test_look),          TEST(test_confined),        TEST(test_rounds),
+        TEST(test_startable),     TEST(test_make_persistent), TEST(test_libvirt_restarted),
+        TEST(test_deaf_libvirt),  TEST(test_await_loaded),    TEST(test_pause),
+        TEST(test_root_launcher),
     };
 
     if (wk_helper_is_asked_for(argc, argv))

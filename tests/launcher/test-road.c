@@ -104,6 +104,23 @@ test_memory_never_told(void **state G_GNUC_UNUSED)
     lab_ok(lab_guest_wait_ticking(domain, LAB_WAIT_MS, &error));
 }
 
+#define MESSAGE "{.status.lifecycleState.message}"
+
+/* The time that is told is that of the whole of it, most of which is waiting for KubeVirt. */
+static void
+check_time_told(const char *words, gint64 began_us)
+{
+    const double took_s = (double)(g_get_monotonic_time() - began_us) / G_USEC_PER_SEC;
+    g_autofree char *message = NULL;
+    const char *time;
+
+    lab_ok((message = lab_kube_get(NAME, MESSAGE, &error)) != NULL);
+    time = strstr(message, " in ");
+    if (!g_str_has_prefix(message, words) || time == NULL
+        || g_ascii_strtod(time + 4, NULL) < took_s / 2)
+        fail_msg("after %.1f s: %s", took_s, message);
+}
+
 static void
 test_disk(void **state G_GNUC_UNUSED)
 {
@@ -113,17 +130,22 @@ test_disk(void **state G_GNUC_UNUSED)
     g_autofree char *pod = NULL;
     g_autofree char *vmi = NULL;
     g_autofree char *other = NULL;
+    gint64 began_us;
 
     start();
     lab_ok((before = lab_guest_nonce(domain, &error)) != NULL);
     lab_ok((pod = lab_pod_uid(NAME, &error)) != NULL);
     lab_ok((vmi = lab_vmi_uid(NAME, &error)) != NULL);
+    began_us = g_get_monotonic_time();
     ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
     ke_until(NAME, KE_STATE, "Suspended");
+    check_time_told("saved to disk: ", began_us);
     ke_until(NAME, KE_ACTION, "");
     lab_ok(lab_pod_wait_gone(pod, 1000, &error));
+    began_us = g_get_monotonic_time();
     ke_act(NAME, "{\"action\":\"resume\"}");
     ke_until(NAME, KE_STATE, "Running");
+    check_time_told("resumed from disk ", began_us);
     lab_ok((other = lab_vmi_wait_other(NAME, vmi, 1000, &error)) != NULL);
     lab_ok((after = lab_guest_nonce(domain, &error)) != NULL);
     assert_string_equal(before, after);

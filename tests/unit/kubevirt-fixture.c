@@ -68,7 +68,8 @@ ASK(unmark,
     wk_kubevirt_mark_suspended(kube, "shop", "web-vm", "u-2", FALSE, cancellable, done, data))
 ASK(vmi, wk_kubevirt_get_fresh_vmi(kube, "shop", "web-vm", cancellable, done, data))
 ASK(vm, wk_kubevirt_get_fresh_vm(kube, "shop", "web-vm", cancellable, done, data))
-ASK(pods, wk_kubevirt_list_pods(kube, "shop", "u-1", cancellable, done, data))
+ASK(pods, wk_kubevirt_list_pods(kube, "shop", "u-1", TRUE, cancellable, done, data))
+ASK(known_pods, wk_kubevirt_list_pods(kube, "shop", "u-1", FALSE, cancellable, done, data))
 ASK(claim, wk_kubevirt_get_claim(kube, "shop", "web-root", cancellable, done, data))
 ASK(get_pin, wk_kubevirt_get_pin(kube, "shop", "web", cancellable, done, data))
 ASK(unpin, wk_kubevirt_unpin(kube, "shop", "web", "w-1", "node-1", cancellable, done, data))
@@ -129,6 +130,9 @@ const AskVerb ask_verbs[] = {
                  VMI_OF("u-2", "") },
     [PODS] = { "pods", ask_pods, finish_pods, free_pods, "GET", POD_PATH, NULL, "",
                "{\"items\":[" VMI_OF("p-1", "") "]}" },
+    [KNOWN_PODS] = { "known pods", ask_known_pods, finish_pods, free_pods, "GET",
+                     POD_PATH "&resourceVersion=0", NULL, "",
+                     "{\"items\":[" VMI_OF("p-1", "") "]}" },
     [CLAIM] = { "claim", ask_claim, finish_claim, free_claim, "GET", PVC_PATH, NULL, "",
                 VMI_OF("c-1", "") },
     [GET_PIN] = { "get pin", ask_get_pin, finish_get_pin, free_get_pin, "GET", WK_PATH, NULL, "",

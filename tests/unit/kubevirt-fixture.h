@@ -58,6 +58,7 @@ enum {
     GET_VMI,
     GET_VM,
     PODS,
+    KNOWN_PODS,
     CLAIM,
     GET_PIN,
     PIN,

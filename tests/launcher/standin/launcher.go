@@ -281,7 +281,7 @@ func (l *Launcher) pause(Obj) error {
 	_, err := l.virsh("suspend", l.name)
 	if err == nil {
 		l.setPaused(true)
-		l.notify(false) // virsh may just be listening anew, after its libvirtd had died
+		go l.notify(false) // virsh may just be listening anew, after its libvirtd had died
 	}
 	return err
 }
@@ -295,7 +295,7 @@ func (l *Launcher) unpause(Obj) error {
 	_, err := l.virsh("resume", l.name)
 	if err == nil {
 		l.setPaused(false)
-		l.notify(false)
+		go l.notify(false)
 	}
 	return err
 }
