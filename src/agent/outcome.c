@@ -9,6 +9,7 @@
 
 #define WAIT_MS         200 /* between two looks at a libvirt job that is not ours to wait in */
 #define SETTLE_S        10  /* after libvirtd came back, "not in this state" may be wrong (F10) */
+#define STOP_TOLD_S     3   /* what takes longer to stop is told */
 #define STOP_BUDGET_S   120
 #define MEMORY_BUDGET_S 60
 
@@ -171,6 +172,7 @@ retry_later(WkTask *task, const GError *failure)
         wk_operation_set_state(task->op, WK_OP_RUNNING, wk_error_get_reason(failure), message);
         wk_engine_publish_operation(task->engine, task->op);
     }
+    g_clear_pointer(&task->lease, wk_launcher_lease_free); /* minutes, perhaps */
     wk_task_renew_run(task);
     wk_task_arm(task, &task->retry_timer, ms, on_retry);
 }
@@ -195,23 +197,53 @@ run_break(GTask *async, gpointer object G_GNUC_UNUSED, gpointer data,
 }
 
 static void
+on_broken(GObject *object G_GNUC_UNUSED, GAsyncResult *result G_GNUC_UNUSED, gpointer data)
+{
+    g_autoptr(WkTask) task = data;
+
+    task->breaking = FALSE;
+}
+
+/* One at a time: libvirt may keep such a call for half a minute, and has room for five of ours. */
+static void
 break_job(WkEngine *self, WkTask *task, WkGuest *guest)
 {
-    g_autoptr(GTask) async = g_task_new(NULL, NULL, NULL, NULL);
+    g_autoptr(GTask) async = NULL;
 
+    if (task->breaking)
+        return;
+    task->breaking = TRUE;
+    async = g_task_new(NULL, NULL, on_broken, wk_task_ref(task));
     g_task_set_task_data(async, wk_engine_make_job(self, task, guest), (GDestroyNotify)wk_job_free);
     wk_source_push(guest->source, WK_LANE_QUICK, g_steal_pointer(&async), run_break);
 }
 
+/* Its time is up, and libvirt does not let go of the guest: whoever waits for its end is told why
+ * it does not come. */
+static void
+tell_unstoppable(WkEngine *self, WkTask *task, const GError *failure)
+{
+    g_autofree char *message = NULL;
+
+    if (task->op->reason != NULL
+        || wk_clock_mono_us() - task->stopping_since_us < STOP_TOLD_S * G_USEC_PER_SEC)
+        return;
+    message = g_strdup_printf("it is to end (%s), which waits for libvirt: %s", task->stop_why,
+                              failure->message);
+    wk_operation_set_state(task->op, WK_OP_RUNNING, wk_error_get_reason(failure), message);
+    wk_engine_publish_operation(self, task->op);
+}
+
 /* libvirt is at work: look again soon. A task that is to stop ends the work, and undoes it. */
 static void
-wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest)
+wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest, const GError *failure)
 {
     if (task->op != NULL && task->stopping && is_midway(guest)) {
         break_job(self, task, guest);
         task->aim = WK_AIM_CANCEL;
         if (task->failure == NULL)
             wk_error_set(&task->failure, WK_ERROR_CANCELLED, "Cancelled", "%s", task->stop_why);
+        tell_unstoppable(self, task, failure);
     }
     if (is_midway(guest))
         wk_engine_keep_slot(self, task, guest);
@@ -220,6 +252,7 @@ wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest)
         wk_engine_publish_guest(self, guest);
     }
     task->attempt--; /* a wait is no try */
+    task->try_goes_on = TRUE;
     wk_task_renew_run(task);
     wk_task_arm(task, &task->retry_timer, task->touched ? 0 : WAIT_MS, on_retry);
 }
@@ -232,7 +265,7 @@ recovered(WkEngine *self, WkTask *task, WkGuest *guest, GError *failure)
     if (error == NULL) {
         guest->needs_recovery = FALSE;
     } else if (is_waiting(error)) {
-        wait_for_job(self, task, guest);
+        wait_for_job(self, task, guest, error);
         return;
     } else if (wk_source_is_up(guest->source)) {
         /* The table has no row for "give up": it is tried for as long as it takes. */
@@ -282,6 +315,8 @@ take_job(WkTask *task, WkGuest *guest, WkJob *job)
     guest->foreign_save = wk_job_sees_foreign_save(job);
     if (job->looked)
         wk_guest_saw(guest, &job->look, NULL);
+    wk_launcher_lease_free(task->lease);
+    task->lease = g_steal_pointer(&job->lease);
     task->asked_to_stop = job->asked_to_stop;
     task->body_digest_of = job->body_digest_of;
     g_strlcpy(task->body_digest, job->body_digest, sizeof task->body_digest);
@@ -312,8 +347,8 @@ wk_engine_tried(WkEngine *self, WkTask *task, WkJob *job, GError *failure)
         conclude(self, task, guest);
     } else if (is_waiting(failure)
                && (!task->stopping || task->aim == WK_AIM_CANCEL || is_midway(guest))) {
+        wait_for_job(self, task, guest, failure);
         g_error_free(failure);
-        wait_for_job(self, task, guest);
     } else if (is_passing(self, failure) && !task->stopping) {
         retry_later(task, failure);
         g_error_free(failure);

@@ -203,10 +203,13 @@ static gboolean on_tick(gpointer data);
 static void
 mark_running(WkEngine *self, WkTask *task, WkGuest *guest)
 {
+    const gboolean goes_on = task->try_goes_on;
     WkOperation *op = task->op;
 
     task->attempt++;
-    task->try_began_us = wk_clock_mono_us();
+    if (!goes_on)
+        task->try_began_us = wk_clock_mono_us();
+    task->try_goes_on = FALSE;
     if (op == NULL)
         return;
     if (op->action == WK_ACTION_RESUME && op->target == WK_TARGET_NONE)
@@ -214,7 +217,7 @@ mark_running(WkEngine *self, WkTask *task, WkGuest *guest)
     if (op->action == WK_ACTION_SUSPEND)
         op->target = target_of(self, task);
     op->attempt = task->attempt;
-    if (op->state != WK_OP_RUNNING || op->reason != NULL)
+    if (op->state != WK_OP_RUNNING || (op->reason != NULL && !goes_on))
         wk_operation_set_state(op, WK_OP_RUNNING, NULL, NULL);
     wk_engine_publish_operation(self, op);
     wk_engine_publish_guest(self, guest);

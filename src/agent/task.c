@@ -41,6 +41,7 @@ wk_task_unref(WkTask *self)
     g_free(self->stop_why);
     g_free(self->last_failure);
     g_free(self->caveat);
+    wk_launcher_lease_free(self->lease);
     g_free(self);
 }
 

@@ -56,14 +56,19 @@ struct _WkTask {
     char body_digest[WK_DIGEST_LENGTH + 1]; /* of the image, as far as an earlier try read it */
     WkFileId body_digest_of;
     char *caveat; /* what its message adds; NULL or "": nothing */
+    /* Of a guest in a pod: keeps its helper from one try to the next, where that comes in a moment;
+     * NULL else. */
+    WkLauncherLease *lease;
     guint64 rate_done_bytes;
     gint64 rate_at_us;
-    gint64 try_began_us; /* monotonic */
+    gint64 try_began_us;  /* monotonic */
+    gboolean try_goes_on; /* the next one is what this one waited for */
 
     GSource *retry_timer;
     GSource *deadline_timer;
     GSource *tick_timer; /* progress, and pushing a stop through */
     gboolean tick_pending;
+    gboolean breaking; /* libvirt is being asked to end its job on the guest */
 };
 
 /* Returns: (transfer full): @op is taken (transfer full); NULL: recovery. */

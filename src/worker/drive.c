@@ -175,7 +175,8 @@ act_at_rest(WkJob *job, GError **error)
     return do_decision(job, decision, error);
 }
 
-/* A restore that is to be given up says so durably first, so that a crash doesn't revive it. */
+/* A restore that is to be given up says so durably first, so that a crash doesn't revive it; and
+ * before libvirt is waited for, which may be away when it is done. */
 static gboolean
 commit_cancel(WkJob *job, GError **error)
 {
@@ -201,14 +202,24 @@ adopt_progress(WkJob *job)
 }
 
 static gboolean
-must_wait(WkJob *job, GError **error)
+is_in_job(const WkJob *job)
 {
-    if (!job->look.job && job->look.power != WK_POWER_STARTING)
-        return FALSE;
+    return job->look.job || job->look.power == WK_POWER_STARTING;
+}
+
+static Turn
+wait_for_job(WkJob *job, GError **error)
+{
+    if (wk_launcher_await_loaded(job))
+        return TURN_AGAIN;
     adopt_progress(job);
-    wk_error_set(error, WK_ERROR_UNAVAILABLE, "JobRunning", "guest '%s': libvirt runs a job on it",
+    wk_error_set(error, WK_ERROR_UNAVAILABLE, "JobRunning",
+                 job->look.power == WK_POWER_STARTING
+                     ? "guest '%s': libvirt is starting it; where that never ends, see 'R10' in "
+                       "docs/limits.md"
+                     : "guest '%s': libvirt runs a job on it",
                  job->name);
-    return TRUE;
+    return TURN_FAILED;
 }
 
 static Turn
@@ -217,9 +228,11 @@ turn(WkJob *job, GError **error)
     const WkRecoveryRow *row;
     gboolean lost = FALSE;
 
-    if (!wk_launcher_guard_at_once(job, error) || !wk_job_look(job, error) || must_wait(job, error)
+    if (!wk_launcher_guard_at_once(job, error) || !wk_job_look(job, error)
         || !commit_cancel(job, error))
         return TURN_FAILED;
+    if (is_in_job(job))
+        return wait_for_job(job, error);
     if (wk_launcher_is_deleted(job))
         return turn_of(wk_launcher_drop(job, error), TURN_AGAIN);
     /* A discard that a crash cut in two has only its second half to do. */
