@@ -19,7 +19,7 @@
 #define THREADS   4
 #define CALLS_MAX 16
 
-#define AWAIT_POLL_US 5000
+#define AWAIT_POLL_US 20000
 
 struct _WkHelperServer {
     int agent;
