@@ -60,6 +60,14 @@ look_call(WkConnection *own, const char *id, GError **error)
 }
 
 static gboolean
+await_call(WkConnection *own, const char *id, GError **error)
+{
+    g_auto(WkLook) look = { 0 };
+
+    return wk_domain_await_loaded(own, id, &look, error);
+}
+
+static gboolean
 facts_call(WkConnection *own, const char *id, GError **error)
 {
     g_autoptr(WkFacts) facts = wk_domain_read_facts(own, id, error);
@@ -114,6 +122,7 @@ startable_call(WkConnection *own, const char *id, GError **error)
 
 static gboolean (*const calls[])(WkConnection *own, const char *id, GError **error) = {
     look_call,
+    await_call,
     facts_call,
     progress_call,
     set_op_call,
