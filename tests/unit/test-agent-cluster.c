@@ -56,6 +56,8 @@ typedef struct _Work {
     GThread *thread;
     gint done; /* atomic */
     gboolean ok;
+    WkVmi *vmi;
+    WkVm *vm;
     WkClaim *claim;
     WkPin *pin;
     gboolean pinned;
@@ -98,6 +100,8 @@ finish(Work *work)
 static void
 work_clear(Work *work)
 {
+    wk_vmi_free(work->vmi);
+    wk_vm_free(work->vm);
     wk_claim_free(work->claim);
     wk_pin_free(work->pin);
     g_clear_error(&work->error);
@@ -111,6 +115,52 @@ assert_failed(const Work *work, WkErrorCode code, const char *reason)
         || g_strcmp0(wk_error_get_reason(work->error), reason) != 0)
         fail_msg("code %d '%s' was expected: %s", (int)code, reason,
                  work->error != NULL ? work->error->message : "it went well");
+}
+
+/* ---- VMI and VM ---- */
+
+static gboolean
+ask_look(Work *work)
+{
+    return work->cluster->calls->look(work->cluster->data, &work->vmi, &work->vm, &work->error);
+}
+
+/* One way there and back for both: they are on the wire before either is answered. */
+static void
+test_look(void **state)
+{
+    Fixture *self = *state;
+    g_auto(Work) work = { 0 };
+    FakeCall *vmi;
+    FakeCall *vm;
+
+    begin(self, &work, ask_look);
+    vmi = ask_next_call(self->api, "GET", VMI_PATH);
+    vm = ask_next_call(self->api, "GET", VM_PATH);
+    fake_call_answer(vm, 200, NULL, VMI_OF("u-2", ""));
+    fake_call_answer(vmi, 200, NULL, VMI_OF("u-1", ""));
+    finish(&work);
+    assert_string_equal(work.vmi->uid, "u-1");
+    assert_string_equal(work.vm->uid, "u-2");
+}
+
+/* Either may fail. */
+static void
+test_look_fails(void **state)
+{
+    Fixture *self = *state;
+
+    for (guint failing = 0; failing < 2; failing++) {
+        g_auto(Work) work = { 0 };
+
+        begin(self, &work, ask_look);
+        fake_call_answer(ask_next_call(self->api, "GET", VMI_PATH), failing == 0 ? 403 : 200, NULL,
+                         failing == 0 ? "{}" : VMI_OF("u-1", ""));
+        fake_call_answer(ask_next_call(self->api, "GET", VM_PATH), failing == 1 ? 403 : 200, NULL,
+                         failing == 1 ? "{}" : VMI_OF("u-2", ""));
+        finish(&work);
+        assert_failed(&work, WK_ERROR_UNAVAILABLE, "Forbidden");
+    }
 }
 
 /* ---- claims ---- */
@@ -481,6 +531,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_look),
+        TEST(test_look_fails),
         TEST(test_claim),
         TEST(test_claim_unread),
         TEST(test_paused_already),
