@@ -60,7 +60,7 @@ asks_for_recovery(WkGuest *guest, WkJob *job)
     const WkRecoveryRow *row = wk_recovery_decide(&job->seen);
     const WkPower power = job->look.power;
 
-    if (job->look.job || power == WK_POWER_STARTING)
+    if (wk_look_is_busy(&job->look))
         return guest->record->state != WK_LEDGER_NONE;
     if (row->action != WK_RECOVER_REST || wk_launcher_is_deleted(job))
         return TRUE;

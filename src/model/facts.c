@@ -82,9 +82,15 @@ wk_facts_add_disk(WkFacts *self, WkDiskKind kind, const char *path, const char *
 }
 
 gboolean
+wk_look_is_busy(const WkLook *self)
+{
+    return self->job || self->power == WK_POWER_STARTING;
+}
+
+gboolean
 wk_look_is_loaded(const WkLook *self)
 {
-    return wk_power_is_active(self->power) && self->power != WK_POWER_STARTING && !self->job;
+    return wk_power_is_active(self->power) && !wk_look_is_busy(self);
 }
 
 void

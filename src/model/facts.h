@@ -50,7 +50,9 @@ typedef struct {
     char *op; /* id in the live metadata (F3); NULL: none */
 } WkLook;
 
-/* It is there, and libvirt neither starts it nor works on it. */
+/* libvirt starts it, or works on it. */
+gboolean wk_look_is_busy(const WkLook *self);
+/* It is there, and not busy. */
 gboolean wk_look_is_loaded(const WkLook *self);
 
 void wk_look_clear(WkLook *self);

@@ -32,8 +32,8 @@ gboolean wk_domain_look(WkConnection *connection, const char *uuid, WkLook *look
 gboolean
 wk_domain_look_brief(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
 
-/* The same, but of a guest in a launcher pod only once it has been loaded (wk_look_is_loaded()), or
- * after WK_HELPER_AWAIT_MS: pods have no events. On a host: at once. */
+/* The same, but of a guest in a launcher pod only once it has been loaded (wk_look_is_loaded()) or
+ * has failed to, or after WK_HELPER_AWAIT_MS: pods have no events. On a host: at once. */
 gboolean
 wk_domain_await_loaded(WkConnection *connection, const char *uuid, WkLook *look, GError **error);
 

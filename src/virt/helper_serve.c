@@ -95,9 +95,13 @@ await_loaded(WkConnection *connection, const char *name, GError **error)
     const gint64 until_us =
         wk_clock_mono_us() + WK_HELPER_AWAIT_MS * (gint64)G_TIME_SPAN_MILLISECOND;
     g_auto(WkLook) seen = { 0 };
+    gboolean busy = FALSE;
 
     while (take_look(connection, name, TRUE, &seen, error)) {
-        if (wk_look_is_loaded(&seen) || wk_clock_mono_us() > until_us)
+        const gboolean was_busy = busy;
+
+        busy = wk_look_is_busy(&seen);
+        if (wk_look_is_loaded(&seen) || (was_busy && !busy) || wk_clock_mono_us() > until_us)
             return wk_helper_write_look(&seen);
         g_usleep(AWAIT_POLL_US);
     }

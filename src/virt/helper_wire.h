@@ -21,7 +21,7 @@ typedef enum {
     WK_HELPER_PING, /* answered at once, whatever else is going on */
     WK_HELPER_LOOK,
     WK_HELPER_LOOK_BRIEF,
-    WK_HELPER_AWAIT_LOADED, /* LOOK_BRIEF once it is loaded, or after WK_HELPER_AWAIT_MS */
+    WK_HELPER_AWAIT_LOADED, /* LOOK_BRIEF once it is loaded or that failed, or after a while */
     WK_HELPER_FACTS,
     WK_HELPER_SUSPEND,
     WK_HELPER_RESUME,

@@ -201,12 +201,6 @@ adopt_progress(WkJob *job)
         wk_run_set_progress(job->run, done, total);
 }
 
-static gboolean
-is_in_job(const WkJob *job)
-{
-    return job->look.job || job->look.power == WK_POWER_STARTING;
-}
-
 static Turn
 wait_for_job(WkJob *job, GError **error)
 {
@@ -231,7 +225,7 @@ turn(WkJob *job, GError **error)
     if (!wk_launcher_guard_at_once(job, error) || !wk_job_look(job, error)
         || !commit_cancel(job, error))
         return TURN_FAILED;
-    if (is_in_job(job))
+    if (wk_look_is_busy(&job->look))
         return wait_for_job(job, error);
     if (wk_launcher_is_deleted(job))
         return turn_of(wk_launcher_drop(job, error), TURN_AGAIN);

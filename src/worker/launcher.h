@@ -85,7 +85,7 @@ gboolean wk_launcher_unlink_guard(WkJob *job, GError **error);
 /* Row K5: the old VMI is let go, or the image staged into the new pod. */
 gboolean wk_launcher_start(WkJob *job, GError **error);
 /* Waits for KubeVirt and its libvirt to load what was staged, for some two seconds at most.
- * Returns: TRUE once that is so; look again. */
+ * Returns: TRUE once that is so, or has failed: look again. */
 gboolean wk_launcher_await_loaded(WkJob *job);
 /* Row K5: for a pod to come or go. Always fails, with WK_ERROR_UNAVAILABLE "WaitingForPod". */
 gboolean wk_launcher_wait(WkJob *job, GError **error);

@@ -162,15 +162,19 @@ wk_launcher_await_loaded(WkJob *job)
 {
     g_autoptr(WkConnection) connection = NULL;
     g_auto(WkLook) look = { 0 };
+    gboolean busy = wk_look_is_busy(&job->look);
 
     if (!wk_launcher_has(job) || job->record->state != WK_LEDGER_RESTORING || job->pod == NULL
-        || !wk_pod_is_ready(job->pod))
+        || !wk_pod_is_ready(job->pod) || job->aim == WK_AIM_CANCEL)
         return FALSE;
     connection = wk_source_borrow(job->source, WK_LANE_QUICK, NULL);
     for (guint i = 0; connection != NULL && i < AWAIT_TURNS && wk_run_check(job->run, NULL); i++) {
+        const gboolean was_busy = busy;
+
         if (!wk_domain_await_loaded(connection, job->uuid, &look, NULL))
             return FALSE;
-        if (wk_look_is_loaded(&look))
+        busy = wk_look_is_busy(&look);
+        if (wk_look_is_loaded(&look) || (was_busy && !busy))
             return TRUE;
     }
     return FALSE;

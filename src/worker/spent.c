@@ -115,7 +115,7 @@ wk_spent_finish(WkJob *job, GError **error)
 
     if (!make_image_unstartable(job, error) || !wk_job_look(job, error))
         return FALSE;
-    if (job->look.job || job->look.power == WK_POWER_STARTING)
+    if (wk_look_is_busy(&job->look))
         return TRUE; /* back to the table, which waits */
     step = decide_guest(job, error);
     if (step != NEXT_GO_ON)
