@@ -422,20 +422,31 @@ revive(Walk *walk, const char *verb, GError **error)
 {
     g_auto(Sight) sight = { 0 };
     g_autoptr(GError) local = NULL;
+    gboolean gone = FALSE;
     LwVerdict verdict;
 
     if (!lw_request(walk, verb, NULL, &local)) {
         /* found bad since we looked, where the first try to say so failed */
         if (walk->scenario->ram_may_go && strstr(local->message, "ImageHeld") != NULL)
             return revive(walk, "discard", error);
-        g_propagate_error(error, g_steal_pointer(&local));
-        return LW_BROKEN;
+        if (!walk->scenario->ram_may_go || strstr(local->message, "no-such-guest") == NULL) {
+            g_propagate_error(error, g_steal_pointer(&local));
+            return LW_BROKEN;
+        }
+        /* dropped since we looked, where the first try to do so failed */
+        gone = TRUE;
+        walk->fresh_needed = TRUE;
     }
     verdict = inspect(walk, &sight, error);
     if (verdict != LW_GOOD)
         return verdict;
-    if (sight.end == WALK_RUNS)
+    if (gone && sight.end == WALK_OFF)
+        return LW_GOOD;
+    /* After a discard it is KubeVirt's to boot, which may just be at it. */
+    if (sight.end == WALK_RUNS || (sight.end == WALK_OFF && g_str_equal(verb, "discard")))
         return check_life(walk, error);
+    if (sight.end == WALK_HELD && walk->scenario->ram_may_go && g_str_equal(verb, "resume"))
+        return revive(walk, "discard", error);
     g_set_error(error, LAB_ERROR, LAB_ERROR_FAILED, "after %s it is in end %d: %s (%s)", verb,
                 (int)sight.end, say(&sight, "reason"), say(&sight, "message"));
     return LW_LOST;
