@@ -45,8 +45,7 @@ typedef struct {
      * that is left; a Wukong that is gone is fine. */
     gboolean (*unpin)(gpointer data, const char *wukong, const char *uid, GError **error);
     /* Pods of the VMI, as they are @now, or as they were a moment ago, which is told sooner; NULL
-     * with
-     * @error. (transfer full). */
+     * with @error. (transfer full). */
     GPtrArray *(*list_pods)(gpointer data, const char *vmi_uid, gboolean now, GError **error);
     /* The PersistentVolumeClaim @name of the guest's namespace as the server has it now; (transfer
      * full), NULL where there is none. */
