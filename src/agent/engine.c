@@ -157,6 +157,8 @@ wk_engine_source_down(WkEngine *self, WkSource *source, const char *why)
         if (guest->source != source)
             continue;
         guest->seen = FALSE;
+        if (guest->task != NULL)
+            wk_task_forget_calls(guest->task);
         wk_engine_publish_guest(self, guest);
     }
 }

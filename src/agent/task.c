@@ -79,6 +79,13 @@ wk_task_renew_run(WkTask *self)
     self->run = wk_run_new(wk_run_get_id(old), wk_run_get_guest(old));
 }
 
+void
+wk_task_forget_calls(WkTask *self)
+{
+    self->tick_pending = FALSE;
+    self->breaking = FALSE;
+}
+
 static void
 update_rate(WkTask *self, guint64 done)
 {

@@ -87,6 +87,10 @@ void wk_task_disarm_all(WkTask *self);
 /* A fresh run for the next try; what was asked of the one before is forgotten. */
 void wk_task_renew_run(WkTask *self);
 
+/* The connection is lost: what was asked through it may never be answered, and is not waited for.
+ */
+void wk_task_forget_calls(WkTask *self);
+
 /* Takes step, bytes and rate over from the run. Returns: TRUE when something changed. */
 gboolean wk_task_update_progress(WkTask *self);
 

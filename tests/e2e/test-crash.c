@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -313,6 +314,9 @@ test_libvirtd_killed_in_restore(void **state G_GNUC_UNUSED)
 }
 
 #define STATUS "/run/libvirt/qemu/" GUEST ".xml"
+/* What waits for a job in libvirt waits 30 s; a disk that others write to keeps a change of the
+ * ledger for seconds. */
+#define NOT_HELD_UP_S "25"
 
 /* libvirt's own note of a guest that it starts, as one that died right then leaves it behind: QEMU
  * has no pid yet. Each libvirtd takes it for a start that goes on, for ever (docs/limits.md, R10).
@@ -349,6 +353,25 @@ begin_a_start_that_never_ends(const char *note)
     return id;
 }
 
+static void
+put_libvirt_in_order(void)
+{
+    lab_ok(lab_libvirtd_kill(&error));
+    assert_int_equal(unlink(STATUS), 0);
+    lab_ok(lab_libvirtd_start(&error));
+}
+
+/* Where the test has failed before that: the tests that follow need a libvirt in order as well. */
+static int
+teardown_a_start(void **state)
+{
+    g_autofree char *text = NULL;
+
+    if (g_file_get_contents(STATUS, &text, NULL, NULL) && strstr(text, "pid='0'") != NULL)
+        put_libvirt_in_order();
+    return e2e_teardown(state);
+}
+
 /* Nothing of it is the agent's to end: it says so, other guests are not held up, and once an
  * administrator has put libvirt in order the memory is there. */
 static void
@@ -367,12 +390,10 @@ test_start_that_never_ends(void **state G_GNUC_UNUSED)
     id = begin_a_start_that_never_ends(note);
     e2e_wait_operation(id, "reason", "JobRunning", "message", "*libvirt", NULL);
     for (int i = 0; i < 5; i++) {
-        e2e_ctl_says(0, "paused in memory", "suspend", OTHER, "--timeout", "5", NULL);
-        e2e_ctl_says(0, "resumed from memory", "resume", OTHER, "--timeout", "5", NULL);
+        e2e_ctl_says(0, "paused in memory", "suspend", OTHER, "--timeout", NOT_HELD_UP_S, NULL);
+        e2e_ctl_says(0, "resumed from memory", "resume", OTHER, "--timeout", NOT_HELD_UP_S, NULL);
     }
-    lab_ok(lab_libvirtd_kill(&error));
-    assert_int_equal(unlink(STATUS), 0);
-    lab_ok(lab_libvirtd_start(&error));
+    put_libvirt_in_order();
     e2e_wait_end(id, "state", "failed", "reason", "Timeout", NULL);
     e2e_wait_guest(GUEST, LAB_WAIT_MS, "state", "Suspended", "target", "disk", NULL);
     e2e_check_stands(GUEST); /* what was given up does not go on behind that */
@@ -516,16 +537,26 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        e2e_test(test_agent_killed_in_save),      e2e_test(test_save_ends_without_agent),
-        e2e_test(test_adopted_save_is_cancelled), e2e_test(test_adopted_save_keeps_its_place),
-        e2e_test(test_adopted_save_times_out),    e2e_test(test_agent_ends_in_save),
-        e2e_test(test_idle_agent_ends),           e2e_test(test_agent_killed_in_restore),
-        e2e_test(test_accepted_is_kept),          e2e_test(test_second_agent_refuses),
-        e2e_test(test_libvirtd_killed_in_save),   e2e_test(test_libvirtd_killed_and_time_is_up),
-        e2e_test(test_both_killed_in_save),       e2e_test(test_libvirtd_killed_in_restore),
-        e2e_test(test_start_that_never_ends),     e2e_test(test_libvirtd_restart_while_paused),
-        e2e_test(test_qemu_killed_in_save),       e2e_test(test_node_crash),
-        e2e_test(test_node_crash_in_save),        e2e_test(test_node_crash_after_spent),
+        e2e_test(test_agent_killed_in_save),
+        e2e_test(test_save_ends_without_agent),
+        e2e_test(test_adopted_save_is_cancelled),
+        e2e_test(test_adopted_save_keeps_its_place),
+        e2e_test(test_adopted_save_times_out),
+        e2e_test(test_agent_ends_in_save),
+        e2e_test(test_idle_agent_ends),
+        e2e_test(test_agent_killed_in_restore),
+        e2e_test(test_accepted_is_kept),
+        e2e_test(test_second_agent_refuses),
+        e2e_test(test_libvirtd_killed_in_save),
+        e2e_test(test_libvirtd_killed_and_time_is_up),
+        e2e_test(test_both_killed_in_save),
+        e2e_test(test_libvirtd_killed_in_restore),
+        cmocka_unit_test_setup_teardown(test_start_that_never_ends, e2e_setup, teardown_a_start),
+        e2e_test(test_libvirtd_restart_while_paused),
+        e2e_test(test_qemu_killed_in_save),
+        e2e_test(test_node_crash),
+        e2e_test(test_node_crash_in_save),
+        e2e_test(test_node_crash_after_spent),
         e2e_test(test_node_crash_in_restore),
     };
 

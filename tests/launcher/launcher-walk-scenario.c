@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The scenarios. Each begins with a VM that runs. Roads that need no new pod come first: a step is
- * walked in the first scenario that passes it. */
+/* The scenarios of both programs. Each begins with a VM that runs. Roads that need no new pod come
+ * first: a step is walked in the first scenario that passes it. */
 #include "launcher-walk.h"
 
 #include <fcntl.h>
@@ -159,7 +159,7 @@ delete_vmi(Walk *walk G_GNUC_UNUSED, GError **error)
            && lab_wait("the VMI's end", LAB_POD_MS, has_ended, NULL, error);
 }
 
-static const WalkScenario scenarios[] = {
+static const WalkScenario saves[] = {
     { .name = "memory",
       .act = pause_guest,
       .only = ONLY("operation.", "pause."),
@@ -193,6 +193,9 @@ static const WalkScenario scenarios[] = {
       .only = ONLY("save.", "sealed."),
       .ends = WALK_DISK,
       .fault_ends = WALK_RUNS | WALK_DISK },
+};
+
+static const WalkScenario restores[] = {
     { .name = "restore",
       .prepare = save,
       .act = resume,
@@ -271,11 +274,27 @@ static const WalkScenario scenarios[] = {
       .ram_may_go = TRUE },
 };
 
+/* Starts of the steps that the program of restores answers for; the other one for the rest. */
+static const char *const of_restores[] = {
+    "restore.", "release.", "guard.",      "stage.",   "spent.",
+    "cancel.",  "discard.", "quarantine.", "deleted.", NULL,
+};
+
 const WalkScenario *
-lw_scenarios(gsize *n)
+lw_scenarios(LwPart part, gsize *n)
 {
-    *n = G_N_ELEMENTS(scenarios);
-    return scenarios;
+    *n = part == LW_SAVES ? G_N_ELEMENTS(saves) : G_N_ELEMENTS(restores);
+    return part == LW_SAVES ? saves : restores;
+}
+
+gboolean
+lw_answers_for(LwPart part, const char *step)
+{
+    gboolean restoring = FALSE;
+
+    for (gsize i = 0; !restoring && of_restores[i] != NULL; i++)
+        restoring = g_str_has_prefix(step, of_restores[i]);
+    return restoring == (part == LW_RESTORES);
 }
 
 static const char *const out_of_reach[] = {

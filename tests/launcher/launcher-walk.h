@@ -29,8 +29,16 @@ typedef enum {
 
 const char *lw_verdict_name(LwVerdict verdict);
 
+/* The walk is two programs, which run side by side. */
+typedef enum {
+    LW_SAVES,    /* pauses, and roads to a saved image */
+    LW_RESTORES, /* roads from one */
+} LwPart;
+
 /* How a guest may be found: WalkEnd's RUNS, PAUSED, DISK, HELD; and OFF, where its VM is gone. */
-const WalkScenario *lw_scenarios(gsize *n);
+const WalkScenario *lw_scenarios(LwPart part, gsize *n);
+/* Each step is walked by one part, unless out of reach. */
+gboolean lw_answers_for(LwPart part, const char *step);
 
 /* Steps that only hosts pass, or that need what the stand-in has not, each with its reason there.
  */

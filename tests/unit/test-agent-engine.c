@@ -4,13 +4,16 @@
 
 #include "vault_fixture.h"
 
-#include "agent/engine.h"
+#include "agent/engine_private.h"
+#include "agent/guest.h"
+#include "agent/task.h"
 #include "ledger_fixture.h"
 
 #define GUEST   "6695eb01-f6a4-8304-79aa-97f2502e193f" /* of test:///default */
 #define WAIT_MS 20000
 
 static struct {
+    WkLedger *ledger;
     WkEngine *engine;
     guint told;
     guint deepest;
@@ -84,10 +87,11 @@ on_overdue(gpointer data G_GNUC_UNUSED)
     return G_SOURCE_REMOVE;
 }
 
-static void
-test_published_anew_from_inside(void **state)
+/* An engine that knows the guest. */
+static WkSource *
+begin(void **state)
 {
-    g_autoptr(WkLedger) ledger = fixture_ledger(state);
+    WkLedger *ledger = now.ledger = fixture_ledger(state);
     const WkEngineOptions options = { .ledger = ledger,
                                       .cannot_save = "it is a test",
                                       .boot_id = "b",
@@ -97,22 +101,60 @@ test_published_anew_from_inside(void **state)
     const WkSourceOptions host = {
         .name = "host", .uri = "test:///default", .long_calls = 1, .quick_calls = 1
     };
-    g_autoptr(WkEngine) engine = wk_engine_new(&options, &listener, NULL);
-    g_autoptr(WkSource) source = wk_source_new(&host, &source_listener, NULL);
+    WkSource *source = wk_source_new(&host, &source_listener, NULL);
     g_autoptr(GError) error = NULL;
     const guint timer = g_timeout_add(WAIT_MS, on_overdue, NULL);
 
-    now.engine = engine;
-    assert_true(wk_engine_add_source(engine, source, &error));
+    now.engine = wk_engine_new(&options, &listener, NULL);
+    assert_true(wk_engine_add_source(now.engine, source, &error));
     wk_source_start(source);
     while (now.told < 2)
         g_main_context_iteration(NULL, TRUE);
-    assert_int_equal(now.deepest, 2);
     g_source_remove(timer);
-    wk_engine_quiesce(engine);
-    while (!wk_engine_is_idle(engine))
+    return source;
+}
+
+static void
+end(WkSource *source)
+{
+    wk_engine_quiesce(now.engine);
+    while (!wk_engine_is_idle(now.engine))
         g_main_context_iteration(NULL, TRUE);
     wk_source_stop(source);
+    wk_source_unref(source);
+    wk_engine_free(now.engine);
+    wk_ledger_unref(now.ledger);
+    memset(&now, 0, sizeof now);
+}
+
+static void
+test_published_anew_from_inside(void **state)
+{
+    WkSource *source = begin(state);
+
+    assert_int_equal(now.deepest, 2);
+    end(source);
+}
+
+/* What hangs in a connection that was given up may never come back: nothing waits for it, or the
+ * guest's next stop and progress would not come either. */
+static void
+test_lost_calls_are_not_waited_for(void **state)
+{
+    WkSource *source = begin(state);
+    WkGuest *guest = wk_engine_find(now.engine, GUEST);
+
+    assert_non_null(guest);
+    assert_null(guest->task);
+    guest->task = wk_task_new(now.engine, GUEST, "test", NULL, WK_AIM_RECOVER);
+    guest->task->breaking = TRUE;
+    guest->task->tick_pending = TRUE;
+    wk_engine_source_down(now.engine, source, "a call got stuck");
+    assert_false(guest->task->breaking);
+    assert_false(guest->task->tick_pending);
+    wk_engine_source_up(now.engine, source);
+    wk_engine_end_task(now.engine, guest, guest->task);
+    end(source);
 }
 
 int
@@ -120,6 +162,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_published_anew_from_inside, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_lost_calls_are_not_waited_for, fixture_setup,
                                         fixture_teardown),
     };
 
