@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 /* KubeVirt's node agent writes the condition at libvirt's event, some 100 ms later. */
-#define PAUSED_PATIENCE_MS 5000
+#define TOLD_PATIENCE_MS 5000
 /* An operator reconciles a Wukong as soon as it changes. */
 #define PINNED_PATIENCE_MS 10000
 
@@ -18,7 +18,7 @@ wk_cluster_link_new(WkKube *kube)
 
     self->kube = kube;
     self->waiting = g_ptr_array_new_with_free_func(wk_cluster_call_unref);
-    self->paused_ms = PAUSED_PATIENCE_MS;
+    self->told_ms = TOLD_PATIENCE_MS;
     self->pinned_ms = PINNED_PATIENCE_MS;
     return self;
 }

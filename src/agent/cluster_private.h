@@ -14,7 +14,7 @@ struct _WkClusterLink {
     void (*answers)(gpointer data); /* main thread; NULL: nobody listens */
     gpointer answers_data;
     GPtrArray *waiting; /* main thread (element-type WkClusterCall), references: for a change */
-    guint paused_ms;    /* patience with KubeVirt's word of a pause */
+    guint told_ms;      /* patience with KubeVirt's word of a pause, or of its end */
     guint pinned_ms;    /* and with an operator that takes a node selector over */
 };
 
@@ -35,6 +35,7 @@ struct _WkClusterCall {
     char *name;
     char *uid;
     char *node;
+    WkPower power;
     gboolean flag;
     WkVmi *vmi;
     WkPin *pin;
@@ -70,7 +71,7 @@ void wk_cluster_call_answer(WkClusterCall *call, GError *error, gpointer result,
                             GDestroyNotify result_free);
 
 /* cluster_wait.c */
-gboolean wk_cluster_await_paused(gpointer about, const char *vmi_uid, GError **error);
+gboolean wk_cluster_await_told(gpointer about, const char *vmi_uid, WkPower power, GError **error);
 gboolean wk_cluster_await_pinned(gpointer about, gboolean *pinned, GError **error);
 /* Main thread: whoever waits is answered that it can't be asked any more. */
 void wk_cluster_wait_end(WkClusterLink *self);

@@ -61,7 +61,18 @@ tell_waiting(WkClusterLink *self, Take take, const char *ns, const char *name, g
     }
 }
 
-/* ---- KubeVirt's word of a pause ---- */
+/* ---- KubeVirt's word of a pause, or of its end ---- */
+
+/* Any pause will do; one that KubeVirt still knows of is no run. */
+static gboolean
+is_told(const WkClusterCall *call, const WkVmi *vmi)
+{
+    WkPower power;
+
+    if (call->power == WK_POWER_PAUSED)
+        return vmi->paused != WK_PAUSED_NO;
+    return wk_vmi_power(vmi, &power) && power == call->power;
+}
 
 static void
 take_vmi(WkClusterCall *call, gconstpointer object)
@@ -73,7 +84,7 @@ take_vmi(WkClusterCall *call, gconstpointer object)
         wk_error_set(&error, WK_ERROR_UNAVAILABLE, "GuestBusy",
                      "VirtualMachineInstance %s/%s is another one by now", vmi->ns, vmi->name);
         settle(call, error, NULL);
-    } else if (vmi->paused != WK_PAUSED_NO) {
+    } else if (is_told(call, vmi)) {
         settle(call, NULL, NULL);
     }
 }
@@ -96,35 +107,39 @@ on_fresh_vmi(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 }
 
 static gboolean
-on_not_paused(gpointer data)
+on_not_told(gpointer data)
 {
     WkClusterCall *call = data;
+    const gboolean paused = call->power == WK_POWER_PAUSED;
     GError *error = NULL;
 
-    wk_error_set(&error, WK_ERROR_UNAVAILABLE, "GuestBusy",
-                 "VirtualMachineInstance %s/%s has no condition Paused, although its guest is "
-                 "paused: KubeVirt does not know of it yet",
-                 call->ns, call->name);
+    wk_error_set(
+        &error, WK_ERROR_UNAVAILABLE, "GuestBusy",
+        "VirtualMachineInstance %s/%s %s, although its guest %s: KubeVirt does not know of "
+        "it yet",
+        call->ns, call->name, paused ? "has no condition Paused" : "is not Running",
+        paused ? "is paused" : "runs");
     settle(call, error, NULL);
     return G_SOURCE_REMOVE;
 }
 
 static void
-ask_paused(WkClusterCall *call, WkKube *kube)
+ask_told(WkClusterCall *call, WkKube *kube)
 {
-    wait_for(call, take_vmi, call->link->paused_ms, on_not_paused);
+    wait_for(call, take_vmi, call->link->told_ms, on_not_told);
     wk_kubevirt_get_fresh_vmi(kube, call->ns, call->name, NULL, on_fresh_vmi,
                               g_atomic_rc_box_acquire(call));
 }
 
 /* Worker. */
 gboolean
-wk_cluster_await_paused(gpointer data, const char *vmi_uid, GError **error)
+wk_cluster_await_told(gpointer data, const char *vmi_uid, WkPower power, GError **error)
 {
     const WkClusterAbout *about = data;
-    WkClusterCall *call = wk_cluster_call_new(about, about->name, ask_paused);
+    WkClusterCall *call = wk_cluster_call_new(about, about->name, ask_told);
     gboolean ok;
 
+    call->power = power;
     call->uid = g_strdup(vmi_uid);
     ok = wk_cluster_call_make(call, error);
     wk_cluster_call_unref(call);

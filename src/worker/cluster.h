@@ -27,9 +27,9 @@ typedef struct {
     /* KubeVirt's pause and unpause. */
     gboolean (*pause)(gpointer data, GError **error);
     gboolean (*unpause)(gpointer data, GError **error);
-    /* Until KubeVirt says of the VMI with exactly this uid that it is paused: at most 5 s, then
-     * UNAVAILABLE "GuestBusy". */
-    gboolean (*await_paused)(gpointer data, const char *vmi_uid, GError **error);
+    /* Until KubeVirt says of the VMI with exactly this uid that it is @power, RUNNING or PAUSED: at
+     * most 5 s, then UNAVAILABLE "GuestBusy". */
+    gboolean (*await_told)(gpointer data, const char *vmi_uid, WkPower power, GError **error);
     /* May KubeVirt start the guest by itself? FALSE tells the Wukong's operator not to; TRUE lets
      * it, and asks for a start where the VM's run strategy needs that. */
     gboolean (*let_start)(gpointer data, gboolean may, GError **error);

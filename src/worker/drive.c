@@ -101,10 +101,23 @@ is_said_paused(const WkJob *job)
            && job->record->state == WK_LEDGER_NONE && job->look.power == WK_POWER_PAUSED;
 }
 
+/* Back in a pod, as far as libvirt says. */
+static gboolean
+is_said_running(const WkJob *job)
+{
+    WkPower told;
+
+    return wk_launcher_has(job) && job->aim == WK_AIM_RESUME && job->record->state == WK_LEDGER_NONE
+           && job->look.power == WK_POWER_RUNNING && job->vmi != NULL
+           && (!wk_vmi_power(job->vmi, &told) || told != WK_POWER_RUNNING);
+}
+
 /* It is as asked for. Is that all? */
 static gboolean
 check_done(WkJob *job, GError **error)
 {
+    if (is_said_running(job))
+        wk_launcher_await_running(job);
     if (is_in_its_pod(job))
         return wk_launcher_check_gone(job, error);
     return !is_said_paused(job) || wk_memory_is_paused(job, error);

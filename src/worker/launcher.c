@@ -284,11 +284,25 @@ gboolean
 wk_launcher_await_paused(WkJob *job, GError **error)
 {
     if (job->vmi != NULL)
-        return job->cluster->calls->await_paused(job->cluster->data, job->vmi->uid, error);
+        return job->cluster->calls->await_told(job->cluster->data, job->vmi->uid, WK_POWER_PAUSED,
+                                               error);
     wk_error_set(error, WK_ERROR_UNAVAILABLE, "SourceAway",
                  "guest '%s': it is paused, and there is no VirtualMachineInstance of it",
                  job->name);
     return FALSE;
+}
+
+/* What runs runs (I3), so this can't fail; but whoever pauses or saves it again is refused until
+ * then, and KubeVirt's word is all that a look without libvirt has. */
+void
+wk_launcher_await_running(WkJob *job)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (job->vmi != NULL
+        && !job->cluster->calls->await_told(job->cluster->data, job->vmi->uid, WK_POWER_RUNNING,
+                                            &error))
+        g_debug("guest '%s' runs: %s", job->name, error->message);
 }
 
 /* KubeVirt refuses where it does not know of the pause: what libvirt has paused then is resumed by

@@ -92,7 +92,11 @@ wk_memory_unpause(WkJob *job, GError **error)
     job->unpaused = TRUE;
     if (job->did_target == WK_TARGET_NONE)
         job->did_target = WK_TARGET_MEMORY;
-    return commit_memory(job, WK_STEP_UNPAUSE_COMMIT, WK_TARGET_NONE, FALSE, error);
+    if (!commit_memory(job, WK_STEP_UNPAUSE_COMMIT, WK_TARGET_NONE, FALSE, error))
+        return FALSE;
+    if (wk_launcher_has(job))
+        wk_launcher_await_running(job);
+    return TRUE;
 }
 
 static gboolean

@@ -152,6 +152,42 @@ test_disk(void **state G_GNUC_UNUSED)
     lab_ok(lab_guest_check_log(domain, &error));
 }
 
+/* A guest that libvirt runs and KubeVirt still starts is not back yet: who pauses or saves it again
+ * would be refused, and the next look would tell of a start. */
+static void
+test_disk_told_late(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *phase = NULL;
+    gint64 began_us;
+
+    start();
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    lab_ok(lab_standin_set("RunningLagMs", 2000, &error));
+    began_us = g_get_monotonic_time();
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_STATE, "Running");
+    lab_ok((phase = lab_vmi_get(NAME, "{.status.phase}", &error)) != NULL);
+    assert_string_equal(phase, "Running");
+    check_time_told("resumed from disk ", began_us);
+}
+
+/* It is not waited for without end: the guest runs, whether KubeVirt says so or not. */
+static void
+test_disk_never_told(void **state G_GNUC_UNUSED)
+{
+    g_autofree char *domain = lab_vm_domain(NAME);
+
+    start();
+    ke_act(NAME, "{\"action\":\"suspend\",\"target\":\"disk\"}");
+    ke_until(NAME, KE_STATE, "Suspended");
+    lab_ok(lab_standin_set("RunningLagMs", 600000, &error));
+    ke_act(NAME, "{\"action\":\"resume\"}");
+    ke_until(NAME, KE_ACTION, "");
+    ke_until_event(NAME, "Resumed");
+    lab_ok(lab_guest_wait_ticking(domain, LAB_WAIT_MS, &error));
+}
+
 /* A server that has just started answers 404 where it knows no CRDs yet: nothing is dropped for
  * that. */
 static void
@@ -183,6 +219,8 @@ main(void)
         cmocka_unit_test_teardown(test_memory_told_late, teardown),
         cmocka_unit_test_teardown(test_memory_never_told, teardown),
         cmocka_unit_test_teardown(test_disk, teardown),
+        cmocka_unit_test_teardown(test_disk_told_late, teardown),
+        cmocka_unit_test_teardown(test_disk_never_told, teardown),
         cmocka_unit_test_teardown(test_server_restarts, teardown),
     };
 

@@ -21,7 +21,7 @@
 #define TRIES    2 /* of a case that depends on a moment and missed it */
 /* Outside of the whole matrix one step of so many gets an error as well, as long as the walk is not
  * held up by a busy machine. */
-#define SAMPLE_OF      4
+#define SAMPLE_OF      8
 #define SAMPLE_UNTIL_S 240
 
 static const char *const fault_actions[] = { NULL, "kill", "error:EIO" };

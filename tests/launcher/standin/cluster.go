@@ -103,7 +103,6 @@ func (c *Cluster) syncVM(key string) error {
 	if vm == nil {
 		return nil
 	}
-	path, uid := pathOf(vm, "virtualmachines"), str(vm, "metadata", "uid")
 	vmi, err := c.kube.get(pathOf(vm, "virtualmachineinstances"))
 	if err != nil && !hasCode(err, 404) {
 		return err
@@ -111,13 +110,7 @@ func (c *Cluster) syncVM(key string) error {
 	if deleting(vm) {
 		return c.endVM(vm, vmi)
 	}
-	if err := c.kube.update(path, "", uid, completeVM); err != nil {
-		return err
-	}
-	if err := c.carryPin(vm); err != nil {
-		return err
-	}
-	if vm, err = c.kube.get(path); err != nil {
+	if vm, err = c.readyVM(vm); err != nil {
 		return err
 	}
 	// the requests are looked at before the status is written: RerunOnFailure decides by the old one
@@ -129,17 +122,37 @@ func (c *Cluster) syncVM(key string) error {
 			return err
 		}
 	}
-	return c.kube.update(path, "/status", uid, func(vm Obj) bool { return describeVM(vm, vmi) })
+	_, err = c.kube.amend(vm, pathOf(vm, "virtualmachines"), "/status",
+		func(vm Obj) bool { return describeVM(vm, vmi) })
+	return err
+}
+
+// readyVM is the VM as it is now, with all that its spec gets from us.
+func (c *Cluster) readyVM(vm Obj) (Obj, error) {
+	path, uid := pathOf(vm, "virtualmachines"), str(vm, "metadata", "uid")
+	vm, err := c.kube.get(path)
+	if err != nil || str(vm, "metadata", "uid") != uid {
+		return vm, err
+	}
+	completed, err := c.kube.amend(vm, path, "", completeVM)
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := c.carryPin(vm)
+	if err != nil || !(completed || pinned) {
+		return vm, err
+	}
+	return c.kube.get(path)
 }
 
 // carryPin is the operator: what the Wukong selects is what the template selects, and nothing else.
-func (c *Cluster) carryPin(vm Obj) error {
+func (c *Cluster) carryPin(vm Obj) (bool, error) {
 	wukong := c.wukongs.get(strings.TrimSuffix(key(vm), "-vm"))
 	if wukong == nil || readSettings().IgnorePins != 0 {
-		return nil
+		return false, nil
 	}
 	selector := obj(wukong, "spec", "highAvailability", "nodeSelector")
-	return c.kube.update(pathOf(vm, "virtualmachines"), "", str(vm, "metadata", "uid"),
+	return c.kube.amend(vm, pathOf(vm, "virtualmachines"), "",
 		func(vm Obj) bool {
 			if fmt.Sprint(obj(vm, "spec", "template", "spec", "nodeSelector")) == fmt.Sprint(selector) {
 				return false

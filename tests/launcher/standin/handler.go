@@ -39,6 +39,7 @@ type sighting struct {
 	notBefore time.Time
 	killAfter time.Time
 	pausedAt  time.Time // of its present pause; zero: it is not paused
+	aliveAt   time.Time // since its domain has CPUs; zero: it has none
 }
 
 func runNode() {
@@ -142,13 +143,15 @@ func (h *Handler) sync(name string) time.Duration {
 	if !s.gone {
 		again = h.act(vmi, s, domain, told)
 	}
-	lag := s.pausedLag(domain)
-	if err := h.describe(vmi, s, domain, lag); err != nil && !hasCode(err, 404) {
+	lag, runningLag := s.pausedLag(domain), s.runningLag(domain)
+	if err := h.describe(vmi, s, domain, lag, runningLag); err != nil && !hasCode(err, 404) {
 		log.Printf("VMI %s: %v", name, err)
 		return 500 * time.Millisecond
 	}
-	if lag > 0 && (again == 0 || lag < again) {
-		return lag
+	for _, wait := range []time.Duration{lag, runningLag} {
+		if wait > 0 && (again == 0 || wait < again) {
+			again = wait
+		}
 	}
 	return again
 }
@@ -163,6 +166,18 @@ func (s *sighting) pausedLag(domain Domain) time.Duration {
 		s.pausedAt = time.Now()
 	}
 	return ms(readSettings().PausedLagMs) - time.Since(s.pausedAt)
+}
+
+// runningLag: how long the phase Running is still to be kept back.
+func (s *sighting) runningLag(domain Domain) time.Duration {
+	if !domain.alive() {
+		s.aliveAt = time.Time{}
+		return 0
+	}
+	if s.aliveAt.IsZero() {
+		s.aliveAt = time.Now()
+	}
+	return ms(readSettings().RunningLagMs) - time.Since(s.aliveAt)
 }
 
 // looksMigrating: virt-handler takes such a domain for one that comes in by migration and leaves
@@ -325,9 +340,12 @@ func phaseOf(vmi Obj, domain Domain) string {
 	return phase
 }
 
-func (h *Handler) describe(vmi Obj, s *sighting, domain Domain, lag time.Duration) error {
+func (h *Handler) describe(vmi Obj, s *sighting, domain Domain, lag, runningLag time.Duration) error {
 	return h.change(vmi, func(vmi Obj) bool {
 		phase := phaseOf(vmi, domain)
+		if phase == "Running" && runningLag > 0 {
+			phase = str(vmi, "status", "phase")
+		}
 		if s.gone && !final(vmi) && phase != "Succeeded" {
 			phase = "Failed"
 		}

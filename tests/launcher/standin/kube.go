@@ -133,6 +133,28 @@ func (k *Kube) update(path, suffix, uid string, change func(Obj) bool) error {
 	}
 }
 
+// clone shares nothing with what it is made from.
+func clone(object Obj) Obj {
+	var copied Obj
+	text, err := json.Marshal(object)
+	if err == nil {
+		err = json.Unmarshal(text, &copied)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	return copied
+}
+
+// amend is update for an object that was just read: the server is asked only where change has
+// something to write.
+func (k *Kube) amend(object Obj, path, suffix string, change func(Obj) bool) (bool, error) {
+	if !change(clone(object)) {
+		return false, nil
+	}
+	return true, k.update(path, suffix, str(object, "metadata", "uid"), change)
+}
+
 // Store is what a watch has brought so far.
 type Store struct {
 	mutex   sync.Mutex

@@ -69,7 +69,7 @@ func runLauncher() {
 	stopped := make(chan os.Signal, 1)
 	signal.Notify(stopped, syscall.SIGTERM)
 	go l.runLibvirtd()
-	waitFor("libvirtd", time.Minute, func() bool { return l.virshOK("uri") })
+	l.waitForLibvirtd()
 	go l.followEvents()
 	l.serve()
 	l.watchProcess(stopped)
@@ -81,6 +81,18 @@ func waitFor(what string, limit time.Duration, check func() bool) {
 			log.Fatalf("timed out waiting for %s", what)
 		}
 	}
+}
+
+// waitForLibvirtd asks virsh, which costs more than a look, once somebody listens.
+func (l *Launcher) waitForLibvirtd() {
+	waitFor("libvirtd's socket", time.Minute, func() bool {
+		connection, err := net.Dial("unix", libvirtSock)
+		if err == nil {
+			connection.Close()
+		}
+		return err == nil
+	})
+	waitFor("libvirtd", time.Minute, func() bool { return l.virshOK("uri") })
 }
 
 // virsh returns what it prints, or an error with what it complains of.
@@ -129,7 +141,7 @@ func (l *Launcher) followEvents() {
 			}
 			command.Wait()
 		}
-		waitFor("libvirtd again", time.Minute, func() bool { return l.virshOK("uri") })
+		l.waitForLibvirtd()
 		l.notify(false)
 	}
 }
