@@ -24,10 +24,20 @@ look_free(gpointer data)
     g_free(look);
 }
 
+/* A pod may be without its domain for as long as its launcher likes: before it is defined, and once
+ * it is undefined. What can be told of such a guest is what KubeVirt says. */
+static gboolean
+has_no_domain(const Look *look, const GError *failure)
+{
+    return wk_source_is_launcher(look->job->source)
+           && g_error_matches(failure, WK_ERROR, WK_ERROR_NOT_FOUND);
+}
+
 static gboolean
 look_blocking(Look *look, GError **error)
 {
     g_autoptr(WkConnection) connection = NULL;
+    g_autoptr(GError) failure = NULL;
 
     if (!wk_job_look(look->job, error))
         return FALSE;
@@ -36,8 +46,11 @@ look_blocking(Look *look, GError **error)
     connection = wk_source_borrow(look->job->source, WK_LANE_QUICK, error);
     if (connection == NULL)
         return FALSE;
-    look->facts = wk_domain_read_facts(connection, look->job->uuid, error);
-    return look->facts != NULL;
+    look->facts = wk_domain_read_facts(connection, look->job->uuid, &failure);
+    if (look->facts != NULL || has_no_domain(look, failure))
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
 }
 
 /* Worker. */
@@ -102,6 +115,8 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     if (guest == NULL || self->quiet)
         return;
     guest->looking = FALSE;
+    if (!ok)
+        g_debug("looking at guest '%s': %s", guest->name, error->message);
     if (guest->look_again) {
         guest->look_again = FALSE;
         wk_engine_look(self, guest);

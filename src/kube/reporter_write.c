@@ -154,9 +154,9 @@ next_write(WkSubject *self)
         return WK_WRITE_REST;
     if (!is_status_there(self))
         return WK_WRITE_STATUS;
-    if (self->passing)
-        return WK_WRITE_REST;
-    return is_owed_there(self) || !is_meta_there(self) ? WK_WRITE_PATCH : WK_WRITE_REST;
+    if (is_owed_there(self))
+        return WK_WRITE_PATCH; /* done, whatever is under way by now, perhaps for long */
+    return self->passing || is_meta_there(self) ? WK_WRITE_REST : WK_WRITE_PATCH;
 }
 
 gboolean

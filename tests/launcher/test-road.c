@@ -172,6 +172,35 @@ test_disk_told_late(void **state G_GNUC_UNUSED)
     check_time_told("resumed from disk ", began_us);
 }
 
+/* From a domain's end to its pod's there is nothing in the pod to look at, for as long as the
+ * launcher likes: that is no news, and not looked into again and again. */
+static guint
+failed_looks(void)
+{
+    g_autofree char *log = lab_log("wukongd");
+    g_auto(GStrv) parts = g_strsplit(log, "looking at guest", -1);
+
+    return g_strv_length(parts) - 1;
+}
+
+static void
+check_quiet_end(void)
+{
+    static const char *const args[] = {
+        "--kubeconfig", LAB_KUBE_AGENT, "--node-name", LAB_NODE_NAME, "--log-level", "debug", NULL
+    };
+    const LabAgentOptions talkative = { .args = args };
+    guint before;
+
+    lab_ok(lab_agent_kill(&error));
+    lab_ok(lab_kube_agent_start(&talkative, &error));
+    ke_until(NAME, KE_REASON, "Starting");
+    lab_ok(lab_standin_reset(&error));
+    before = failed_looks();
+    lab_ok(lab_vm_delete(NAME, &error));
+    assert_in_range(failed_looks() - before, 0, 1);
+}
+
 /* It is not waited for without end: the guest runs, whether KubeVirt says so or not. */
 static void
 test_disk_never_told(void **state G_GNUC_UNUSED)
@@ -186,6 +215,7 @@ test_disk_never_told(void **state G_GNUC_UNUSED)
     ke_until(NAME, KE_ACTION, "");
     ke_until_event(NAME, "Resumed");
     lab_ok(lab_guest_wait_ticking(domain, LAB_WAIT_MS, &error));
+    check_quiet_end();
 }
 
 /* A server that has just started answers 404 where it knows no CRDs yet: nothing is dropped for
