@@ -49,6 +49,8 @@ void wk_engine_list_source(WkEngine *self, WkSource *source);
 void wk_engine_enqueue(WkEngine *self, WkGuest *guest, WkTask *task);
 /* Starts a recovery of the guest, unless something is at work on it. */
 void wk_engine_recover(WkEngine *self, WkGuest *guest);
+/* The same in @ms, unless something comes before; readiness does not wait for that. */
+void wk_engine_recover_in(WkEngine *self, WkGuest *guest, guint ms);
 /* The task is ready for a try: starts it, or lets it wait for a place. */
 void wk_engine_ready(WkEngine *self, WkTask *task);
 /* @task goes on in libvirt without a worker of ours, and keeps its place; or gives it back. */
@@ -76,6 +78,7 @@ void wk_engine_end_unstarted(WkEngine *self, WkTask *task, WkOpState state, cons
 
 /* outcome.c: the waits of tasks for libvirt are over, it is back. */
 void wk_engine_retry_now(WkEngine *self, WkTask *task);
+void wk_engine_retry_in(WkTask *task, guint ms);
 /* The worker is done with a try. Takes @failure (transfer full), NULL: it went well. */
 void wk_engine_tried(WkEngine *self, WkTask *task, WkJob *job, GError *failure);
 /* From now on @task tries its fallback, with a budget of its own. */

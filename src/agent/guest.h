@@ -28,6 +28,7 @@ typedef struct {
     gboolean accepting; /* a request is looked at */
     GQueue submissions; /* GTask: requests that came meanwhile (accept.c) */
     gboolean looking;
+    guint failed_looks; /* in a row */
     gboolean look_again;
 } WkGuest;
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/policy.h"
 
 /* What one look brings back from the worker. */
 typedef struct {
@@ -103,6 +104,22 @@ is_worked_on(const WkGuest *guest)
     return guest->task != NULL && (guest->task->working || guest->task->finishing);
 }
 
+/* A recovery says what stands in the way, and tries again. One that went well, and whose guest
+ * can't be looked at all the same, has nothing to say and would come back at once. */
+static void
+recover_blind(WkEngine *self, WkGuest *guest, const GError *failure)
+{
+    if (guest->failed_looks == 1) {
+        wk_engine_recover(self, guest);
+        return;
+    }
+    if (guest->failed_looks == 2)
+        wk_log(WK_LOG_WARNING, &(WkLogFields){ .guest = guest->name, .uuid = guest->uuid },
+               "the guest can't be looked at, which is tried again and again: %s",
+               failure->message);
+    wk_engine_recover_in(self, guest, wk_policy_backoff_ms(guest->failed_looks - 1));
+}
+
 static void
 on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
 {
@@ -115,8 +132,6 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     if (guest == NULL || self->quiet)
         return;
     guest->looking = FALSE;
-    if (!ok)
-        g_debug("looking at guest '%s': %s", guest->name, error->message);
     if (guest->look_again) {
         guest->look_again = FALSE;
         wk_engine_look(self, guest);
@@ -124,6 +139,7 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     }
     if (!ok && !wk_source_is_up(guest->source))
         return; /* it will be listed again */
+    guest->failed_looks = ok ? 0 : guest->failed_looks + 1;
     if (!ok && look->job->looked)
         wk_guest_saw(guest, &look->job->look, NULL);
     /* A task at work owns the guest, and looks for itself. One that waits for its turn decides
@@ -133,7 +149,7 @@ on_looked(GObject *object G_GNUC_UNUSED, GAsyncResult *result, gpointer data)
     else if (ok && !is_worked_on(guest))
         wk_guest_saw(guest, &look->job->look, g_steal_pointer(&look->facts));
     else if (guest->task == NULL)
-        wk_engine_recover(self, guest); /* which says what stands in the way, and tries again */
+        recover_blind(self, guest, error);
     wk_engine_publish_guest(self, guest);
     self->listener.settled(self->data);
 }

@@ -26,6 +26,12 @@ on_retry(gpointer data)
 }
 
 void
+wk_engine_retry_in(WkTask *task, guint ms)
+{
+    wk_task_arm(task, &task->retry_timer, ms, on_retry);
+}
+
+void
 wk_engine_retry_now(WkEngine *self, WkTask *task)
 {
     task->touched = task->working;
@@ -174,7 +180,7 @@ retry_later(WkTask *task, const GError *failure)
     }
     g_clear_pointer(&task->lease, wk_launcher_lease_free); /* minutes, perhaps */
     wk_task_renew_run(task);
-    wk_task_arm(task, &task->retry_timer, ms, on_retry);
+    wk_engine_retry_in(task, ms);
 }
 
 /* Worker: ends a libvirt job of ours that no worker is in (it was adopted). */
@@ -254,7 +260,7 @@ wait_for_job(WkEngine *self, WkTask *task, WkGuest *guest, const GError *failure
     task->attempt--; /* a wait is no try */
     task->try_goes_on = TRUE;
     wk_task_renew_run(task);
-    wk_task_arm(task, &task->retry_timer, task->touched ? 0 : WAIT_MS, on_retry);
+    wk_engine_retry_in(task, task->touched ? 0 : WAIT_MS);
 }
 
 static void

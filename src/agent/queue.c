@@ -337,6 +337,16 @@ wk_engine_recover(WkEngine *self, WkGuest *guest)
     wk_engine_ready(self, guest->task);
 }
 
+void
+wk_engine_recover_in(WkEngine *self, WkGuest *guest, guint ms)
+{
+    if (guest->task != NULL)
+        return;
+    guest->needs_recovery = FALSE;
+    guest->task = wk_task_new(self, guest->uuid, guest->name, NULL, WK_AIM_RECOVER);
+    wk_engine_retry_in(guest->task, ms);
+}
+
 /* ---- while a worker has it: progress, and pushing a stop through ---- */
 
 typedef struct {

@@ -101,15 +101,12 @@ is_said_paused(const WkJob *job)
            && job->record->state == WK_LEDGER_NONE && job->look.power == WK_POWER_PAUSED;
 }
 
-/* Back in a pod, as far as libvirt says. */
+/* Back, as far as libvirt says. */
 static gboolean
 is_said_running(const WkJob *job)
 {
-    WkPower told;
-
-    return wk_launcher_has(job) && job->aim == WK_AIM_RESUME && job->record->state == WK_LEDGER_NONE
-           && job->look.power == WK_POWER_RUNNING && job->vmi != NULL
-           && (!wk_vmi_power(job->vmi, &told) || told != WK_POWER_RUNNING);
+    return job->aim == WK_AIM_RESUME && job->record->state == WK_LEDGER_NONE
+           && job->look.power == WK_POWER_RUNNING;
 }
 
 /* It is as asked for. Is that all? */

@@ -298,10 +298,12 @@ void
 wk_launcher_await_running(WkJob *job)
 {
     g_autoptr(GError) error = NULL;
+    WkPower told;
 
-    if (job->vmi != NULL
-        && !job->cluster->calls->await_told(job->cluster->data, job->vmi->uid, WK_POWER_RUNNING,
-                                            &error))
+    if (job->vmi == NULL || (wk_vmi_power(job->vmi, &told) && told == WK_POWER_RUNNING))
+        return;
+    if (!job->cluster->calls->await_told(job->cluster->data, job->vmi->uid, WK_POWER_RUNNING,
+                                         &error))
         g_debug("guest '%s' runs: %s", job->name, error->message);
 }
 

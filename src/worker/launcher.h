@@ -34,7 +34,8 @@ gboolean wk_launcher_precheck(WkJob *job, WkTarget target, GError **error);
 gboolean wk_launcher_lock(WkJob *job, WkStep step, GError **error);
 /* Until KubeVirt has heard of a pause that libvirt says is there. */
 gboolean wk_launcher_await_paused(WkJob *job, GError **error);
-/* Until KubeVirt has heard of a guest that libvirt says runs, or has had its time. */
+/* Until KubeVirt has heard of a guest that libvirt says runs, or has had its time. Of one on a
+ * host: at once. */
 void wk_launcher_await_running(WkJob *job);
 /* Pause and unpause by KubeVirt, since a raw pause is undone by it within a second. */
 gboolean wk_launcher_pause(WkJob *job, WkStep step, GError **error);

@@ -94,8 +94,7 @@ wk_memory_unpause(WkJob *job, GError **error)
         job->did_target = WK_TARGET_MEMORY;
     if (!commit_memory(job, WK_STEP_UNPAUSE_COMMIT, WK_TARGET_NONE, FALSE, error))
         return FALSE;
-    if (wk_launcher_has(job))
-        wk_launcher_await_running(job);
+    wk_launcher_await_running(job);
     return TRUE;
 }
 

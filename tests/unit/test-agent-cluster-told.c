@@ -29,9 +29,10 @@ tell(ClusterFixture *self, const char *name, const char *uid, WkVmiPaused paused
 }
 
 static void
-begin_paused(ClusterFixture *self, ClusterWork *work, const char *vmi)
+begin_told(ClusterFixture *self, ClusterWork *work, gboolean (*ask)(ClusterWork *work),
+           const char *vmi)
 {
-    cluster_begin(self, work, ask_paused);
+    cluster_begin(self, work, ask);
     fake_call_answer(ask_next_call(self->api, "GET", VMI_PATH), 200, NULL, vmi);
     fake_settle();
 }
@@ -42,7 +43,7 @@ test_paused_already(void **state)
 {
     g_auto(ClusterWork) work = { 0 };
 
-    begin_paused(*state, &work, VMI_OF("u-1", PAUSED));
+    begin_told(*state, &work, ask_paused, VMI_OF("u-1", PAUSED));
     cluster_finish(&work);
     assert_true(work.ok);
 }
@@ -54,7 +55,7 @@ test_paused_by_watch(void **state)
     ClusterFixture *self = *state;
     g_auto(ClusterWork) work = { 0 };
 
-    begin_paused(self, &work, VMI_OF("u-1", ""));
+    begin_told(self, &work, ask_paused, VMI_OF("u-1", ""));
     tell(self, "web-vm", "u-1", WK_PAUSED_NO);
     tell(self, "other", "u-1", WK_PAUSED_BY_USER);
     tell(self, "other", "u-2", WK_PAUSED_NO);
@@ -72,7 +73,7 @@ test_paused_replaced(void **state)
     ClusterFixture *self = *state;
     g_auto(ClusterWork) work = { 0 };
 
-    begin_paused(self, &work, VMI_OF("u-1", ""));
+    begin_told(self, &work, ask_paused, VMI_OF("u-1", ""));
     tell(self, "web-vm", "u-2", WK_PAUSED_BY_USER);
     cluster_finish(&work);
     cluster_assert_failed(&work, WK_ERROR_UNAVAILABLE, "GuestBusy");
@@ -86,7 +87,7 @@ test_paused_not_told(void **state)
 
     assert_int_equal(self->link->told_ms, 5000);
     self->link->told_ms = 20;
-    begin_paused(self, &work, VMI_OF("u-1", ""));
+    begin_told(self, &work, ask_paused, VMI_OF("u-1", ""));
     cluster_finish(&work);
     assert_non_null(strstr(work.error->message, "no condition Paused"));
     cluster_assert_failed(&work, WK_ERROR_UNAVAILABLE, "GuestBusy");
@@ -122,7 +123,7 @@ test_paused_closed(void **state)
     ClusterFixture *self = *state;
     g_auto(ClusterWork) work = { 0 };
 
-    begin_paused(self, &work, VMI_OF("u-1", ""));
+    begin_told(self, &work, ask_paused, VMI_OF("u-1", ""));
     wk_cluster_link_close(self->link);
     cluster_finish(&work);
     cluster_assert_failed(&work, WK_ERROR_UNAVAILABLE, NULL);
@@ -152,9 +153,7 @@ test_running_by_watch(void **state)
     ClusterFixture *self = *state;
     g_auto(ClusterWork) work = { 0 };
 
-    cluster_begin(self, &work, ask_running);
-    fake_call_answer(ask_next_call(self->api, "GET", VMI_PATH), 200, NULL, VMI_OF("u-1", ""));
-    fake_settle();
+    begin_told(self, &work, ask_running, VMI_OF("u-1", ""));
     tell_phase(self, WK_PHASE_SCHEDULED, WK_PAUSED_NO);
     tell_phase(self, WK_PHASE_RUNNING, WK_PAUSED_BY_USER);
     assert_int_equal(self->link->waiting->len, 1);
@@ -170,8 +169,7 @@ test_running_not_told(void **state)
     g_auto(ClusterWork) work = { 0 };
 
     self->link->told_ms = 20;
-    cluster_begin(self, &work, ask_running);
-    fake_call_answer(ask_next_call(self->api, "GET", VMI_PATH), 200, NULL, VMI_OF("u-1", ""));
+    begin_told(self, &work, ask_running, VMI_OF("u-1", ""));
     cluster_finish(&work);
     assert_non_null(strstr(work.error->message, "is not Running, although its guest runs"));
     cluster_assert_failed(&work, WK_ERROR_UNAVAILABLE, "GuestBusy");

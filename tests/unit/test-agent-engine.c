@@ -8,14 +8,19 @@
 #include "agent/guest.h"
 #include "agent/task.h"
 #include "ledger_fixture.h"
+#include "virt/domain_xml.h"
+
+#include <libvirt/libvirt.h>
 
 #define GUEST   "6695eb01-f6a4-8304-79aa-97f2502e193f" /* of test:///default */
 #define WAIT_MS 20000
+#define PACE_MS 700 /* less than the first backoff */
 
 static struct {
     WkLedger *ledger;
     WkEngine *engine;
     guint told;
+    guint settled;
     guint deepest;
     guint depth;
 } now;
@@ -51,6 +56,7 @@ on_operation_changed(const WkOperation *operation G_GNUC_UNUSED, gpointer data G
 static void
 on_settled(gpointer data G_GNUC_UNUSED)
 {
+    now.settled++;
 }
 
 static const WkEngineListener listener = { .guest_changed = on_guest_changed,
@@ -114,9 +120,14 @@ begin(void **state)
     return source;
 }
 
+/* A look answers to the engine, which in the agent lives as long as the main loop. */
 static void
 end(WkSource *source)
 {
+    const WkGuest *guest = wk_engine_find(now.engine, GUEST);
+
+    while (guest->looking)
+        g_main_context_iteration(NULL, TRUE);
     wk_engine_quiesce(now.engine);
     while (!wk_engine_is_idle(now.engine))
         g_main_context_iteration(NULL, TRUE);
@@ -157,6 +168,54 @@ test_lost_calls_are_not_waited_for(void **state)
     end(source);
 }
 
+/* libvirt takes a description of any length; what is longer than an XML may be is not read. */
+static void
+make_unreadable(void)
+{
+    g_autofree char *text = g_strnfill(WK_DOMAIN_XML_MAX, 'x');
+    g_autofree char *xml =
+        g_strdup_printf("<domain type='test'><name>test</name><uuid>" GUEST "</uuid>"
+                        "<description>%s</description><memory>8192</memory>"
+                        "<os><type>hvm</type></os></domain>",
+                        text);
+    virConnectPtr connection = virConnectOpen("test:///default");
+    virDomainPtr domain = virDomainLookupByUUIDString(connection, GUEST);
+
+    assert_int_equal(virDomainDestroy(domain), 0);
+    virDomainFree(domain);
+    domain = virDomainDefineXML(connection, xml);
+    assert_non_null(domain);
+    virDomainFree(domain);
+    virConnectClose(connection);
+}
+
+static gboolean
+on_time_up(gpointer data)
+{
+    *(gboolean *)data = TRUE;
+    return G_SOURCE_REMOVE;
+}
+
+/* Nothing is wrong with the guest itself, so its recovery goes well each time. */
+static void
+test_failed_looks_are_paced(void **state)
+{
+    WkSource *source = begin(state);
+    gboolean over = FALSE;
+
+    make_unreadable();
+    wk_engine_guest_touched(now.engine, source, GUEST);
+    while (!wk_engine_is_idle(now.engine))
+        g_main_context_iteration(NULL, TRUE);
+    now.settled = 0;
+    g_timeout_add(PACE_MS, on_time_up, &over);
+    while (!over)
+        g_main_context_iteration(NULL, TRUE);
+    assert_in_range(now.settled, 0, 4);
+    assert_true(wk_engine_has_settled(now.engine)); /* readiness does not wait for it */
+    end(source);
+}
+
 int
 main(void)
 {
@@ -164,6 +223,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_published_anew_from_inside, fixture_setup,
                                         fixture_teardown),
         cmocka_unit_test_setup_teardown(test_lost_calls_are_not_waited_for, fixture_setup,
+                                        fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_failed_looks_are_paced, fixture_setup,
                                         fixture_teardown),
     };
 

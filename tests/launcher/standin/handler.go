@@ -39,7 +39,7 @@ type sighting struct {
 	notBefore time.Time
 	killAfter time.Time
 	pausedAt  time.Time // of its present pause; zero: it is not paused
-	aliveAt   time.Time // since its domain has CPUs; zero: it has none
+	runningAt time.Time // since its domain runs; zero: it does not
 }
 
 func runNode() {
@@ -168,16 +168,16 @@ func (s *sighting) pausedLag(domain Domain) time.Duration {
 	return ms(readSettings().PausedLagMs) - time.Since(s.pausedAt)
 }
 
-// runningLag: how long the phase Running is still to be kept back.
+// runningLag: how long the word that it runs is still to be kept back.
 func (s *sighting) runningLag(domain Domain) time.Duration {
-	if !domain.alive() {
-		s.aliveAt = time.Time{}
+	if domain.State != "running" {
+		s.runningAt = time.Time{}
 		return 0
 	}
-	if s.aliveAt.IsZero() {
-		s.aliveAt = time.Now()
+	if s.runningAt.IsZero() {
+		s.runningAt = time.Now()
 	}
-	return ms(readSettings().RunningLagMs) - time.Since(s.aliveAt)
+	return ms(readSettings().RunningLagMs) - time.Since(s.runningAt)
 }
 
 // looksMigrating: virt-handler takes such a domain for one that comes in by migration and leaves
@@ -357,6 +357,9 @@ func (h *Handler) describe(vmi Obj, s *sighting, domain Domain, lag, runningLag 
 		changed = setCondition(vmi, "Ready", ready, "", "") || changed
 		changed = setCondition(vmi, "LiveMigratable", "False", "DisksNotLiveMigratable",
 			"cannot migrate VMI: PVC is not shared") || changed
+		if runningLag > 0 {
+			return changed
+		}
 		status, reason := pausedCondition(domain)
 		if lag > 0 {
 			status, reason = "", ""

@@ -355,6 +355,7 @@ func (l *Launcher) watchProcess(stopped chan os.Signal) {
 		seen = seen || runs
 		if seen && !runs {
 			l.waitForEnd(settings)
+			time.Sleep(ms(settings.ExitLagMs))
 			os.Exit(0)
 		}
 		if !seen && time.Now().After(defined) {

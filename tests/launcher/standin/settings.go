@@ -27,7 +27,8 @@ type Settings struct {
 	QemuTimeoutMs    int // until the domain must be defined, and until QEMU must run
 	SyncRetryMs      int // first retry after a failed sync, doubled each time up to 64 times
 	PausedLagMs      int // from a pause to the VMI's condition
-	RunningLagMs     int // from a domain with CPUs to the VMI's phase Running
+	RunningLagMs     int // from a running domain to the VMI that says so: phase Running, not Paused
+	ExitLagMs        int // from the domain's end to that of its launcher
 	DirsKeptMs       int // from the container's end to the removal of the pod's folders
 	IgnorePins       int // 1: the Wukong's operator does not know highAvailability.nodeSelector
 }
